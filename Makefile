@@ -1,0 +1,20 @@
+SHELL := /bin/bash
+BIN := .lab/venv/bin
+COLLECTION := .lab/collections/ansible_collections/cloudexit/ha_stack
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: .lab/venv/.done $(COLLECTION) ## The virtualenv with the pinned tools (.lab/venv)
+
+.lab/venv/.done: requirements.txt
+	python3 -m venv .lab/venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(COLLECTION):
+	mkdir -p $(dir $@)
+	ln -sfn $(CURDIR) $@
