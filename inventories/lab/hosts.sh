@@ -1,0 +1,1 @@
+../../molecule/lab/inventory.sh

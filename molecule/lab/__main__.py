@@ -1,0 +1,141 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""molecule/lab: build, power and remove the nodes of a lab.
+
+    python molecule/lab up LAB             its images, network and nodes; safe to repeat
+    python molecule/lab down [LAB|--all]   its nodes and network
+    python molecule/lab power off|on|cycle|status LAB NODE
+    python molecule/lab status             what runs
+    python molecule/lab inventory LAB      what Ansible sees
+    python molecule/lab ssh LAB NODE [COMMAND …]
+    python molecule/lab clean              everything the lab made on this host
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    __package__ = "lab"
+
+import importlib.util, types
+for _n, _a in (("cache", dict(build=lambda *a: None, ensure=lambda *a: None, node_files=lambda *a: {})), ("power", dict(RELEASE="12", container_name=lambda l: f"cloudexit-{l}-power", container_args=lambda l: {"image": "t12", "command": "sleep infinity"})), ("uml", dict(build=lambda *a: None))):
+    if importlib.util.find_spec(f"lab.{_n}") is None:
+        _m = types.ModuleType(f"lab.{_n}"); _m.__dict__.update(_a); sys.modules[f"lab.{_n}"] = _m; import lab; setattr(lab, _n, _m)
+from lab import cache, daemon, images, inventory, nodes, power, state, uml
+from lab.definitions import LABEL, LABEL_NAME, Lab, LabError, load
+
+START = time.monotonic()
+
+
+def log(text: str) -> None:
+    print(f"lab {time.monotonic() - START:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+def up(lab: Lab) -> None:
+    client = daemon.ensure(log)
+    nodes.check_room(lab, client.info()["DockerRootDir"])
+    with state.lock("images", shared_by_all_clones=True):
+        for release in sorted({*lab.releases, power.RELEASE}):
+            images.build(client, log, release)
+        for release in sorted({node.release for node in lab.nodes if node.kind == "vm"}):
+            uml.build(client, log, release)
+        cache.build(client, log)
+    with state.lock(f"lab-{lab.name}", shared_by_all_clones=True):
+        nodes.ensure_network(client, lab, log)
+        nodes.ensure_services(client, lab, log)
+        for node in lab.nodes:
+            nodes.ensure_node(client, lab, node, log)
+    nodes.wait_ssh(lab.nodes)
+    log(f"lab {lab.name}: {len(lab.nodes)} nodes answer")
+
+
+def set_power(lab: Lab, action: str, name: str) -> None:
+    """What a hand on the power cord does; the switch in the network does the same for the fence agents."""
+    node = lab.node(name)
+    container = nodes.find(daemon.connect(), node.container)
+    if container is None:
+        raise LabError(f"lab {lab.name}: {name} does not exist: molecule/lab up {lab.name}")
+    if action == "status":
+        print("on" if container.status == "running" else "off")
+        return
+    if action in ("off", "cycle") and container.status == "running":
+        container.kill(signal.SIGKILL)
+        container.wait()
+    if action in ("on", "cycle"):
+        container.start()
+
+
+def status() -> None:
+    client = daemon.connect()
+    for container in client.containers.list(all=True, filters={"label": LABEL}):
+        print(f"{container.labels.get(LABEL_NAME, '-'):22} {container.name:42} {container.status}")
+
+
+def clean() -> None:
+    client = daemon.connect()
+    nodes.remove(client, None, log)
+    nodes.remove_images(client, log)
+    client.close()
+    daemon.undo(log)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="molecule/lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("up", "inventory"):
+        commands.add_parser(name).add_argument("lab")
+    down = commands.add_parser("down")
+    down.add_argument("lab", nargs="?")
+    down.add_argument("--all", action="store_true")
+    switch = commands.add_parser("power")
+    switch.add_argument("action", choices=("off", "on", "cycle", "status"))
+    switch.add_argument("lab")
+    switch.add_argument("node")
+    ssh = commands.add_parser("ssh")
+    ssh.add_argument("lab")
+    ssh.add_argument("node")
+    ssh.add_argument("remote", nargs=argparse.REMAINDER)
+    commands.add_parser("status")
+    commands.add_parser("clean")
+    arguments = parser.parse_args()
+
+    if arguments.command == "up":
+        up(load(arguments.lab))
+    elif arguments.command == "down":
+        if bool(arguments.lab) == arguments.all:
+            raise LabError("say which lab, or --all")
+        nodes.remove(daemon.connect(), arguments.lab, log)
+    elif arguments.command == "power":
+        set_power(load(arguments.lab), arguments.action, arguments.node)
+    elif arguments.command == "inventory":
+        print(json.dumps(inventory.build(load(arguments.lab)), indent=1))
+    elif arguments.command == "ssh":
+        node = load(arguments.lab).node(arguments.node)
+        options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-i", str(state.client_key()), "-o", f"UserKnownHostsFile={state.known_hosts()}"]
+        return subprocess.call(["ssh", *options, f"root@{node.address}", *arguments.remote])
+    elif arguments.command == "status":
+        status()
+    elif arguments.command == "clean":
+        clean()
+    return 0
+
+
+if __name__ == "__main__":
+    # Ctrl-C during a build must not print a traceback; nothing half-made is ever used by the next run.
+    try:
+        sys.exit(main())
+    except LabError as error:
+        print(f"\nlab: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nlab: interrupted; run the same command again to go on", file=sys.stderr)
+        os._exit(130)

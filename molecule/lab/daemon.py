@@ -1,0 +1,149 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The Docker daemon and the host's packages: used if there, installed and started (and undone by clean) if not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import docker
+import docker.errors
+
+from .definitions import STATE, LabError
+
+SOCKET = Path("/var/run/docker.sock")
+PID_FILE = Path("/var/run/docker.pid")
+# Outside the clone, because the daemon and the packages are the host's: any clone may clean them.
+HOST_STATE = Path("/var/lib/cloudexit-lab/host.json")
+PACKAGES = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "iptables": "iptables", "ssh": "openssh-client"}
+
+
+def _host_state() -> dict[str, list[str] | int]:
+    return json.loads(HOST_STATE.read_text(encoding="utf-8")) if HOST_STATE.exists() else {}
+
+
+def _remember(**values: list[str] | int) -> None:
+    HOST_STATE.parent.mkdir(parents=True, exist_ok=True)
+    HOST_STATE.write_text(json.dumps({**_host_state(), **values}), encoding="utf-8")
+
+
+def check_rights() -> None:
+    if os.geteuid() == 0:
+        return
+    if os.access(SOCKET, os.W_OK):
+        missing = [p for c, p in PACKAGES.items() if not shutil.which(c, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]
+        if missing:
+            raise LabError(f"not root, and {', '.join(missing)} missing: sudo apt-get install {' '.join(missing)}")
+        return
+    raise LabError(
+        "the lab needs Docker: run as root, or join the group that owns "
+        f"{SOCKET} (sudo usermod -aG docker $USER, then log in again)"
+    )
+
+
+def install_packages(log) -> None:
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    missing = [package for command, package in PACKAGES.items() if not shutil.which(command, path=path)]
+    if not missing:
+        return
+    if not shutil.which("apt-get"):
+        raise LabError(f"{', '.join(missing)} missing and there is no apt-get: install them by hand")
+    log(f"installing {', '.join(missing)}")
+    apt = ["apt-get", "-o", "DPkg::Lock::Timeout=120"]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run([*apt, "-qq", "update"], check=True, env=environment)
+    install = [*apt, "-qq", "install", "--no-install-recommends"]
+    plan = subprocess.run([*install, "--simulate", *missing], check=True, env=environment, capture_output=True, text=True)
+    added = [line.split()[1] for line in plan.stdout.splitlines() if line.startswith("Inst ") and "[" not in line.split()[2]]
+    _remember(packages=sorted({*added, *_packages()}))
+    # A policy against starting: the daemon is started below, in the way that fits the host.
+    done = subprocess.run([*install, "-y", *missing], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise LabError(f"apt-get install {' '.join(missing)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _packages() -> list[str]:
+    found = _host_state().get("packages", [])
+    return found if isinstance(found, list) else []
+
+
+def _answers() -> docker.DockerClient | None:
+    with contextlib.suppress(docker.errors.DockerException, OSError):
+        client = docker.from_env(timeout=120)
+        if client.ping():
+            return client
+    return None
+
+
+def connect() -> docker.DockerClient:
+    """The running daemon, or a clear word that there is none."""
+    client = _answers()
+    if client is None:
+        raise LabError("the Docker daemon does not answer: `make site` starts it; its log is .lab/dockerd.log")
+    return client
+
+
+def ensure(log) -> docker.DockerClient:
+    """A client of a running daemon; installs and starts Docker on a Debian host that has none."""
+    check_rights()
+    install_packages(log)
+    client = _answers()
+    if client:
+        return client
+    if os.geteuid() != 0:
+        raise LabError("the Docker daemon does not run: sudo systemctl start docker")
+    if Path("/run/systemd/system").exists():
+        subprocess.run(["systemctl", "start", "docker"], check=True)
+    else:
+        _start_by_hand(log)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        client = _answers()
+        if client:
+            return client
+        time.sleep(0.2)
+    raise LabError("the Docker daemon did not answer within 60 s: see .lab/dockerd.log")
+
+
+def _start_by_hand(log) -> None:
+    log("starting dockerd (this host has no systemd)")
+    # A pid file of a daemon that was killed keeps the next one from starting if its number was given away again.
+    for stale in (PID_FILE, Path("/var/run/docker/containerd/containerd.pid")):
+        if stale.exists():
+            comm = Path(f"/proc/{stale.read_text(encoding='utf-8').strip()}/comm")
+            if not comm.exists() or comm.read_text(encoding="utf-8").strip() not in ("dockerd", "containerd"):
+                stale.unlink()
+    STATE.mkdir(exist_ok=True)
+    with open(STATE / "dockerd.log", "ab") as out:
+        process = subprocess.Popen(
+            ["dockerd"], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/"
+        )
+    _remember(dockerd=process.pid)
+
+
+def undo(log) -> None:
+    """Stop the daemon and remove the packages, if it was the lab who brought them."""
+    if os.geteuid() != 0 or not HOST_STATE.exists():
+        return
+    pid = _host_state().get("dockerd")
+    if isinstance(pid, int) and Path(f"/proc/{pid}/comm").exists():
+        if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "dockerd":
+            log("stopping the dockerd that the lab started")
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + 30
+            while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+                time.sleep(0.1)
+    packages = _packages()
+    if packages:
+        log(f"removing the packages that the lab installed: {' '.join(packages)}")
+        subprocess.run(["apt-get", "-qq", "purge", "-y", *packages], check=False, capture_output=True)
+    HOST_STATE.unlink()

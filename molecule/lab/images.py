@@ -1,0 +1,88 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Images of plain nodes, made from Debian's packages by mmdebstrap and named by a hash of their definition."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
+import docker
+
+from .definitions import LABEL, RELEASES, LabError
+from .packages import COMMON
+
+REPOSITORY = "cloudexit-lab/node"
+CA_FOLDER = Path("/usr/local/share/ca-certificates")
+# What a host does by itself and a short-lived node must not: it only costs CPU.
+MASKED = (
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+    "getty.target",
+    "console-getty.service",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-logind.service",
+)
+SSHD = "PermitRootLogin prohibit-password\nPasswordAuthentication no\nUseDNS no\nMaxSessions 50\nMaxStartups 50\n"
+
+
+def extra_ca() -> list[Path]:
+    """The host's own certificate authorities: what it needs to reach package registries, its nodes need too."""
+    return sorted(CA_FOLDER.glob("*.crt")) if CA_FOLDER.is_dir() else []
+
+
+def hooks() -> list[str]:
+    """Shell commands that make a bare Debian tree (in "$1") a node of the lab."""
+    commands = [
+        'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/machine-id; touch "$1"/etc/machine-id',
+        f'printf %s {shlex.quote(SSHD)} > "$1"/etc/ssh/sshd_config.d/lab.conf',
+        f'chroot "$1" systemctl mask {" ".join(MASKED)}',
+        'mkdir -p -m 700 "$1"/root/.ssh; chroot "$1" systemctl enable ssh.service',
+        # No service may start merely because its package was unpacked into the image.
+        'printf "APT::Install-Recommends \\"false\\";\\nAcquire::Retries \\"3\\";\\n" > "$1"/etc/apt/apt.conf.d/80lab',
+        'printf "force-unsafe-io\\n" > "$1"/etc/dpkg/dpkg.cfg.d/lab',
+    ]
+    if extra_ca():
+        commands.append(
+            f'cp {" ".join(shlex.quote(str(p)) for p in extra_ca())} "$1"{CA_FOLDER}/; '
+            'chroot "$1" update-ca-certificates >/dev/null'
+        )
+    return commands
+
+
+def definition(release: str) -> str:
+    text = "\n".join([release, *COMMON, *hooks(), *(p.read_text(encoding="utf-8") for p in extra_ca())])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def name(release: str) -> str:
+    return f"{REPOSITORY}:{release}-{definition(release)}"
+
+
+def build(client: docker.DockerClient, log, release: str) -> str:
+    """The image of a plain node, built if its definition is new; older ones of this release are dropped."""
+    image = name(release)
+    if client.images.list(name=image):
+        return image
+    log(f"building the image of Debian {release} nodes")
+    with tempfile.TemporaryDirectory() as folder:
+        tar = Path(folder) / "root.tar"
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(COMMON)}"]
+        command += [f"--customize-hook={hook}" for hook in hooks()]
+        made = subprocess.run([*command, RELEASES[release], str(tar)], capture_output=True, text=True)
+        if made.returncode:
+            raise LabError(f"mmdebstrap {RELEASES[release]} failed:\n{made.stderr[-3000:]}")
+        client.api.import_image_from_file(
+            str(tar),
+            repository=REPOSITORY,
+            tag=image.split(":")[1],
+            changes=['CMD ["/sbin/init"]', f'LABEL {LABEL}="1"'],
+        )
+    return image
