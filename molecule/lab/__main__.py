@@ -113,7 +113,8 @@ def main() -> int:
     elif arguments.command == "down":
         if bool(arguments.lab) == arguments.all:
             raise LabError("say which lab, or --all")
-        nodes.remove(daemon.connect(), arguments.lab, log)
+        if daemon.answers():
+            nodes.remove(daemon.connect(), arguments.lab, log)
     elif arguments.command == "power":
         set_power(load(arguments.lab), arguments.action, arguments.node)
     elif arguments.command == "inventory":

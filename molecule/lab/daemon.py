@@ -74,7 +74,7 @@ def _packages() -> list[str]:
     return found if isinstance(found, list) else []
 
 
-def _answers() -> docker.DockerClient | None:
+def answers() -> docker.DockerClient | None:
     with contextlib.suppress(docker.errors.DockerException, OSError):
         client = docker.from_env(timeout=120)
         if client.ping():
@@ -84,7 +84,7 @@ def _answers() -> docker.DockerClient | None:
 
 def connect() -> docker.DockerClient:
     """The running daemon, or a clear word that there is none."""
-    client = _answers()
+    client = answers()
     if client is None:
         raise LabError("the Docker daemon does not answer: `make site` starts it; its log is .lab/dockerd.log")
     return client
@@ -94,7 +94,7 @@ def ensure(log) -> docker.DockerClient:
     """A client of a running daemon; installs and starts Docker on a Debian host that has none."""
     check_rights()
     install_packages(log)
-    client = _answers()
+    client = answers()
     if client:
         return client
     if os.geteuid() != 0:
@@ -105,7 +105,7 @@ def ensure(log) -> docker.DockerClient:
         _start_by_hand(log)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        client = _answers()
+        client = answers()
         if client:
             return client
         time.sleep(0.2)
