@@ -7,6 +7,15 @@ COLLECTION := .lab/collections/ansible_collections/cloudexit/ha_stack
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: site
+site: venv ## The whole site on this machine, then the shop's address
+	$(BIN)/python molecule/lab site
+
+.PHONY: clean
+clean: venv ## Remove everything that the lab made on this machine
+	$(BIN)/python molecule/lab clean
+	rm -rf .lab/secrets.json .lab/ssh
+
 .PHONY: venv
 venv: .lab/venv/.done $(COLLECTION) ## The virtualenv with the pinned tools (.lab/venv)
 

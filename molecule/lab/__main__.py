@@ -2,6 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """molecule/lab: build, power and remove the nodes of a lab.
 
+    python molecule/lab site               build the whole site (what `make site` runs)
     python molecule/lab up LAB             its images, network and nodes; safe to repeat
     python molecule/lab down [LAB|--all]   its nodes and network
     python molecule/lab power off|on|cycle|status LAB NODE
@@ -30,7 +31,7 @@ import importlib.util, types
 for _n, _a in (("cache", dict(build=lambda *a: None, ensure=lambda *a: None, node_files=lambda *a: {})), ("power", dict(RELEASE="12", container_name=lambda l: f"cloudexit-{l}-power", container_args=lambda l: {"image": "t12", "command": "sleep infinity"})), ("uml", dict(build=lambda *a: None))):
     if importlib.util.find_spec(f"lab.{_n}") is None:
         _m = types.ModuleType(f"lab.{_n}"); _m.__dict__.update(_a); sys.modules[f"lab.{_n}"] = _m; import lab; setattr(lab, _n, _m)
-from lab import cache, daemon, images, inventory, nodes, power, state, uml
+from lab import cache, daemon, images, inventory, nodes, power, site, state, uml
 from lab.definitions import LABEL, LABEL_NAME, Lab, LabError, load
 
 START = time.monotonic()
@@ -104,11 +105,13 @@ def main() -> int:
     ssh.add_argument("lab")
     ssh.add_argument("node")
     ssh.add_argument("remote", nargs=argparse.REMAINDER)
-    commands.add_parser("status")
-    commands.add_parser("clean")
+    for name in ("site", "status", "clean"):
+        commands.add_parser(name)
     arguments = parser.parse_args()
 
-    if arguments.command == "up":
+    if arguments.command == "site":
+        site.build(load("site"), up)
+    elif arguments.command == "up":
         up(load(arguments.lab))
     elif arguments.command == "down":
         if bool(arguments.lab) == arguments.all:
