@@ -1,0 +1,151 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""memcached: a tiny client of its text protocol, and the decisions about a host's processes."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from dataclasses import dataclass, field
+from types import TracebackType
+
+FINGERPRINT = "CLOUDEXIT_UNIT"
+
+
+class MemcachedError(Exception):
+    """What a process answered, or why it did not."""
+
+
+class Client:
+    """One connection to one memcached process, enough to prove that it serves."""
+
+    def __init__(self, address: str, port: int, timeout: float = 3.0) -> None:
+        self._socket = socket.create_connection((address, port), timeout=timeout)
+        self._stream = self._socket.makefile("rb")
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
+        self._stream.close()
+        self._socket.close()
+
+    def _line(self) -> str:
+        raw = self._stream.readline()
+        if not raw.endswith(b"\r\n"):
+            raise MemcachedError("the connection was closed in the middle of an answer")
+        return raw[:-2].decode("utf-8", "replace")
+
+    def _send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def version(self) -> str:
+        self._send(b"version\r\n")
+        return self._line().removeprefix("VERSION ")
+
+    def stats(self, what: str = "") -> dict[str, str]:
+        self._send(f"stats {what}".strip().encode() + b"\r\n")
+        result: dict[str, str] = {}
+        while (line := self._line()) != "END":
+            if not line.startswith("STAT "):
+                raise MemcachedError(line)
+            name, _blank, value = line[5:].partition(" ")
+            result[name] = value
+        return result
+
+    def set(self, key: str, value: bytes, seconds: int) -> str:
+        self._send(f"set {key} 0 {seconds} {len(value)}\r\n".encode() + value + b"\r\n")
+        return self._line()
+
+    def get(self, key: str) -> bytes | None:
+        self._send(f"get {key}\r\n".encode())
+        head = self._line()
+        if head == "END":
+            return None
+        if not head.startswith("VALUE "):
+            raise MemcachedError(head)
+        data = self._stream.read(int(head.split()[3]) + 2)[:-2]
+        self._line()
+        return data
+
+    def delete(self, key: str) -> str:
+        self._send(f"delete {key}\r\n".encode())
+        return self._line()
+
+
+def fingerprint(unit: str) -> str:
+    """What tells two texts of the unit apart."""
+    return hashlib.sha256(unit.encode()).hexdigest()[:16]
+
+
+def sealed(unit: str) -> str:
+    """The unit with its own fingerprint in the environment of every process it starts."""
+    return unit.replace("[Service]\n", f"[Service]\nEnvironment={FINGERPRINT}={fingerprint(unit)}\n", 1)
+
+
+def seal_of(text: bytes, separator: bytes) -> str:
+    """The fingerprint found in a unit file (separated by newlines) or in /proc/<pid>/environ (by zeros); or ''."""
+    for part in text.split(separator):
+        name, _equals, value = part.removeprefix(b"Environment=").partition(b"=")
+        if name == FINGERPRINT.encode():
+            return value.decode()
+    return ""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What systemd and /proc say about one process."""
+
+    port: int
+    active: bool
+    enabled: bool
+    seal: str = ""
+
+
+@dataclass
+class Plan:
+    """What to do on one host, in this order."""
+
+    stop: list[int] = field(default_factory=list)
+    start: list[int] = field(default_factory=list)
+    enable: list[int] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+
+    @property
+    def changes(self) -> bool:
+        return bool(self.stop or self.start or self.enable)
+
+
+def plan(wanted: list[int], found: list[Instance], seal: str) -> Plan:
+    """Compare the processes that should run with those systemd knows; a running one is never restarted here."""
+    known = {i.port: i for i in found}
+    result = Plan()
+    for port in sorted(wanted):
+        now = known.get(port, Instance(port, False, False))
+        if not now.active:
+            result.start.append(port)
+        elif now.seal != seal:
+            result.pending.append(port)
+        if not now.enabled:
+            result.enable.append(port)
+    result.stop = sorted(i.port for i in found if i.port not in wanted and (i.active or i.enabled))
+    return result
+
+
+def listeners(table: str) -> list[tuple[str, int, str]]:
+    """(address, port, inode) of the listening TCP or bound UDP sockets in /proc/net/{tcp,udp,tcp6,udp6}."""
+    found = []
+    for line in table.splitlines()[1:]:
+        part = line.split()
+        if len(part) < 10 or part[3] not in ("0A", "07"):
+            continue
+        raw, port = part[1].split(":")
+        found.append((_address(raw), int(port, 16), part[9]))
+    return found
+
+
+def _address(raw: str) -> str:
+    """/proc/net prints an address as 32-bit words in the host's byte order (little-endian on Debian's common ports)."""
+    words = [bytes.fromhex(raw[i : i + 8])[::-1] for i in range(0, len(raw), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    return socket.inet_ntop(family, b"".join(words))
