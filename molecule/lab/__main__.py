@@ -2,14 +2,14 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """molecule/lab: build, power and remove the nodes of a lab.
 
-    python molecule/lab site               build the whole site (what `make site` runs)
-    python molecule/lab up LAB             its images, network and nodes; safe to repeat
-    python molecule/lab down [LAB|--all]   its nodes and network
-    python molecule/lab power off|on|cycle|status LAB NODE
-    python molecule/lab status             what runs
-    python molecule/lab inventory LAB      what Ansible sees
-    python molecule/lab ssh LAB NODE [COMMAND …]
-    python molecule/lab clean              everything the lab made on this host
+python molecule/lab site               build the whole site (what `make site` runs)
+python molecule/lab up LAB             its images, network and nodes; safe to repeat
+python molecule/lab down [LAB|--all]   its nodes and network
+python molecule/lab power off|on|cycle|status LAB NODE
+python molecule/lab status             what runs
+python molecule/lab inventory LAB      what Ansible sees
+python molecule/lab ssh LAB NODE [COMMAND …]
+python molecule/lab clean              everything the lab made on this host
 """
 
 from __future__ import annotations
@@ -27,10 +27,6 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     __package__ = "lab"
 
-import importlib.util, types
-for _n, _a in (("cache", dict(build=lambda *a: None, ensure=lambda *a: None, node_files=lambda *a: {})), ("power", dict(RELEASE="12", container_name=lambda l: f"cloudexit-{l}-power", container_args=lambda l: {"image": "t12", "command": "sleep infinity"})), ("uml", dict(build=lambda *a: None))):
-    if importlib.util.find_spec(f"lab.{_n}") is None:
-        _m = types.ModuleType(f"lab.{_n}"); _m.__dict__.update(_a); sys.modules[f"lab.{_n}"] = _m; import lab; setattr(lab, _n, _m)
 from lab import cache, daemon, images, inventory, nodes, power, site, state, uml
 from lab.definitions import LABEL, LABEL_NAME, Lab, LabError, load
 
@@ -90,7 +86,9 @@ def clean() -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="molecule/lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="molecule/lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("up", "inventory"):
         commands.add_parser(name).add_argument("lab")
@@ -124,7 +122,16 @@ def main() -> int:
         print(json.dumps(inventory.build(load(arguments.lab)), indent=1))
     elif arguments.command == "ssh":
         node = load(arguments.lab).node(arguments.node)
-        options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-i", str(state.client_key()), "-o", f"UserKnownHostsFile={state.known_hosts()}"]
+        options = [
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ConnectTimeout=5",
+            "-i",
+            str(state.client_key()),
+            "-o",
+            f"UserKnownHostsFile={state.known_hosts()}",
+        ]
         return subprocess.call(["ssh", *options, f"root@{node.address}", *arguments.remote])
     elif arguments.command == "status":
         status()

@@ -60,8 +60,12 @@ def install_packages(log) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run([*apt, "-qq", "update"], check=True, env=environment)
     install = [*apt, "-qq", "install", "--no-install-recommends"]
-    plan = subprocess.run([*install, "--simulate", *missing], check=True, env=environment, capture_output=True, text=True)
-    added = [line.split()[1] for line in plan.stdout.splitlines() if line.startswith("Inst ") and "[" not in line.split()[2]]
+    plan = subprocess.run(
+        [*install, "--simulate", *missing], check=True, env=environment, capture_output=True, text=True
+    )
+    added = [
+        line.split()[1] for line in plan.stdout.splitlines() if line.startswith("Inst ") and "[" not in line.split()[2]
+    ]
     _remember(packages=sorted({*added, *_packages()}))
     # A policy against starting: the daemon is started below, in the way that fits the host.
     done = subprocess.run([*install, "-y", *missing], env=environment, capture_output=True, text=True)

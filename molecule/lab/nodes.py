@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import json
 import shutil
 import socket
 import subprocess
-import tarfile
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,6 +19,7 @@ import docker.types
 from docker.models.containers import Container
 
 from . import cache, images, power, state, uml
+from .files import archive
 from .definitions import CACHE_ADDRESS, LABEL, LABEL_NAME, POWER_ADDRESS, Lab, LabError, Node
 
 Log = Callable[[str], None]
@@ -102,18 +101,9 @@ def files_for(lab: Lab) -> dict[str, tuple[str, int]]:
     }
 
 
-def archive(files: dict[str, tuple[str, int]]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path, (text, mode) in files.items():
-            info = tarfile.TarInfo(path)
-            data = text.encode()
-            info.size, info.mode, info.mtime = len(data), mode, int(time.time())
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def _create(client: docker.DockerClient, lab: Lab, name: str, hostname: str, address: str, args: dict[str, Any]) -> Container:
+def _create(
+    client: docker.DockerClient, lab: Lab, name: str, hostname: str, address: str, args: dict[str, Any]
+) -> Container:
     networking = {
         lab.network: client.api.create_endpoint_config(ipv4_address=address, aliases=[hostname]),
     }
@@ -142,8 +132,8 @@ def ensure_node(client: docker.DockerClient, lab: Lab, node: Node, log: Log) -> 
         log(f"node {node.name} {node.address} Debian {node.release}{' with a kernel of its own' * (node.kind == 'vm')}")
         args = uml.container_args(node, lab) if node.kind == "vm" else container_args(node)
         container = _create(client, lab, node.container, node.name, node.address, args)
-        if node.kind != "vm":
-            container.put_archive("/", archive(files_for(lab)))
+        seed = archive(files_for(lab))
+        container.put_archive("/", archive({"seed.tar": (seed, 0o600)}) if node.kind == "vm" else seed)
     if container.status != "running":
         container.start()
 
@@ -155,6 +145,7 @@ def ensure_services(client: docker.DockerClient, lab: Lab, log: Log) -> None:
     if container is None:
         log(f"power switch {lab.at(POWER_ADDRESS)}")
         container = _create(client, lab, name, "power", lab.at(POWER_ADDRESS), power.container_args(lab.name))
+        container.put_archive("/", archive(power.files()))
     if container.status != "running":
         container.start()
     cache.ensure(client, log, lab.network, lab.at(CACHE_ADDRESS))

@@ -1,0 +1,35 @@
+#!/bin/sh
+# In the unstable container: /root (a plain node's files) becomes the guest's root file system $1 of size $2.
+set -eu
+root=/root
+rm -f "$root/.dockerenv" "$root/.bashrc" "$root/.profile"
+mkdir -p "$root/usr/lib/modules"
+cp -a /usr/lib/uml/modules/* "$root/usr/lib/modules/"
+for version in "$root"/usr/lib/modules/*; do depmod -b "$root" "$(basename "$version")"; done
+
+# A machine with hardware has udev; a container has not.
+for unit in systemd-udevd.service systemd-udev-trigger.service; do rm -f "$root/etc/systemd/system/$unit"; done
+printf '/dev/ubda / ext4 defaults 0 1\n' > "$root/etc/fstab"
+printf 'nameserver 127.0.0.1\n' > "$root/etc/resolv.conf"
+: > "$root/etc/hostname"
+mv "$root/.node" "$root/usr/local/sbin/lab-node"
+cat > "$root/etc/systemd/system/lab-node.service" <<'UNIT'
+[Unit]
+Description=Address, name and keys of this node of the lab
+DefaultDependencies=no
+After=local-fs.target systemd-udevd.service
+Before=network-pre.target network.target ssh.service sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/sbin/lab-node
+
+[Install]
+WantedBy=sysinit.target
+UNIT
+mkdir -p "$root/etc/systemd/system/sysinit.target.wants"
+ln -sf ../lab-node.service "$root/etc/systemd/system/sysinit.target.wants/lab-node.service"
+
+mke2fs -q -t ext4 -m 0 -d "$root" "$1.new" "$2"
+mv "$1.new" "$1"
