@@ -13,6 +13,9 @@ from typing import Any
 # The current UUID of metadata that never saw data (UUID_JUST_CREATED in the kernel module).
 UUID_JUST_CREATED = "0000000000000004"
 
+# How far drbdmeta looks for data before it writes metadata.
+BEGINNING = 68 * 1024
+
 # 8.4 has one word for what 9 calls connection and replication. These are the ones without a peer.
 _UNCONNECTED = {"WFConnection": "Connecting", "WFReportParams": "Connecting"}
 _NO_PEER = {

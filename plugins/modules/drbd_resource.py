@@ -291,7 +291,7 @@ class Resource:
         view = drbd.View(name=self.name, device=self.device, minor=self.minor, configured=os.path.exists(self.path))
         view.device_found = os.path.exists(self.device)
         if view.device_found:
-            view.signatures = drbd.parse_signatures(self.read("wipefs", "--json", self.device))
+            view.signatures = drbd.parse_signatures(self.read("wipefs", "--json", self.device)) or self.leftovers()
             with open("/proc/self/mounts", encoding="utf-8") as mounts:
                 real = os.path.realpath(self.device)
                 fields = (line.split() for line in mounts)
@@ -308,6 +308,11 @@ class Resource:
             view.fresh = drbd.is_fresh(self.read("drbdadm", "get-gi", self.name))
         view.klass = drbd.classify(view, self.module.params["adopt"])
         return view
+
+    def leftovers(self) -> list[str]:
+        """What libblkid does not know but DRBD would stumble over: a beginning that is not all zero."""
+        with open(self.device, "rb") as disk:
+            return ["unknown data"] if any(disk.read(drbd.BEGINNING)) else []
 
     def wait_for(self, wanted: tuple[str, ...]) -> drbd.View:
         deadline = time.monotonic() + self.module.params["wait"]
@@ -355,6 +360,7 @@ class Resource:
         view = self.look()
         if view.klass == "foreign" and params["allow_wipe"] and not view.mounted_at:
             self.run("wipefs", "--all", self.device)
+            self.run("blkdiscard", "--zeroout", "--length", "1MiB", self.device)
             view = self.look() if not self.module.check_mode else drbd.View(**{**vars(view), "klass": "absent"})
         why = drbd.refusal(view, "present", params["wipe_variable"])
         if why:
@@ -446,7 +452,8 @@ def main() -> None:
     else:
         after = before
     report = after.report()
-    report["refusal"] = drbd.refusal(after, "present", module.params["wipe_variable"])
+    wiped = after.klass == "foreign" and not after.mounted_at and module.params["allow_wipe"]
+    report["refusal"] = "" if wiped else drbd.refusal(after, "present", module.params["wipe_variable"])
     diff = [resource.diff] if resource.diff["before"] != resource.diff["after"] else []
     if resource.commands:
         diff.append({
