@@ -17,6 +17,7 @@ STATE = ROOT / ".lab"
 NODES_FILE = ROOT / "molecule" / "nodes.yml"
 LABEL = "cloudexit.lab"
 LABEL_NAME = "cloudexit.lab.name"
+LABEL_POWER = "cloudexit.lab.power"  # carried by nodes, whose power may be cut; not by the switch itself
 RELEASES = {"12": "bookworm", "13": "trixie"}
 POWER_ADDRESS = 2
 CACHE_ADDRESS = 3
@@ -45,10 +46,6 @@ class Node:
     @property
     def container(self) -> str:
         return f"cloudexit-{self.lab}-{self.name}"
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return {LABEL: "1", LABEL_NAME: self.lab}
 
 
 @dataclass(frozen=True)

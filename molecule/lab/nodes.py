@@ -20,7 +20,7 @@ from docker.models.containers import Container
 
 from . import cache, images, power, state, uml
 from .files import archive
-from .definitions import CACHE_ADDRESS, LABEL, LABEL_NAME, POWER_ADDRESS, Lab, LabError, Node
+from .definitions import CACHE_ADDRESS, LABEL, LABEL_NAME, LABEL_POWER, POWER_ADDRESS, Lab, LabError, Node
 
 Log = Callable[[str], None]
 CONTAINER_MEMORY = 400  # MiB a plain node of the site was seen to use at most, rounded up
@@ -131,6 +131,7 @@ def ensure_node(client: docker.DockerClient, lab: Lab, node: Node, log: Log) -> 
     if container is None:
         log(f"node {node.name} {node.address} Debian {node.release}{' with a kernel of its own' * (node.kind == 'vm')}")
         args = uml.container_args(node, lab) if node.kind == "vm" else container_args(node)
+        args["labels"] = {LABEL_POWER: lab.name}
         container = _create(client, lab, node.container, node.name, node.address, args)
         seed = archive(files_for(lab))
         container.put_archive("/", archive({"seed.tar": (seed, 0o600)}) if node.kind == "vm" else seed)

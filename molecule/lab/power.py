@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images
-from .definitions import LABEL_NAME
+from .definitions import LABEL_POWER
 
 RELEASE = "12"
 SWITCH = Path(__file__).parent / "power_switch" / "switch.py"
@@ -22,7 +22,7 @@ def container_args(lab: str) -> dict[str, Any]:
     """Docker's create arguments. The program is put into the container by the caller."""
     return {
         "image": images.name(RELEASE),
-        "command": ["python3", "/switch.py", f"{LABEL_NAME}={lab}"],
+        "command": ["python3", "/switch.py", f"{LABEL_POWER}={lab}"],
         "volumes": {"/var/run/docker.sock": {"bind": "/docker.sock", "mode": "rw"}},
         "restart_policy": {"Name": "unless-stopped"},
         "init": True,
