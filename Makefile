@@ -11,6 +11,10 @@ help: ## This list
 site: venv ## The whole site on this machine, then the shop's address
 	$(BIN)/python molecule/lab site
 
+.PHONY: test
+test: venv ## Every check and test (STEPS="lint unit redis_sentinel" for some of them)
+	$(BIN)/python tests/run.py $(STEPS)
+
 .PHONY: clean
 clean: venv ## Remove everything that the lab made on this machine
 	$(BIN)/python molecule/lab clean

@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import tempfile
-from pathlib import Path
 
 import docker
 import docker.errors
 
-from .definitions import LABEL, LabError
+from . import images
+from .definitions import LABEL
 
 NAME = "cloudexit-cache"
 VOLUME = "cloudexit-lab-cache"
@@ -30,14 +28,7 @@ def build(client: docker.DockerClient, log) -> None:
     if client.images.list(name=image()):
         return
     log("building the image of the package cache")
-    with tempfile.TemporaryDirectory() as folder:
-        tar = Path(folder) / "root.tar"
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=apt-cacher-ng,ca-certificates"]
-        made = subprocess.run([*command, "bookworm", str(tar)], capture_output=True, text=True)
-        if made.returncode:
-            raise LabError(f"mmdebstrap for the package cache failed:\n{made.stderr[-3000:]}")
-        repository, tag = image().split(":")
-        client.api.import_image_from_file(str(tar), repository=repository, tag=tag, changes=[f'LABEL {LABEL}="1"'])
+    images.import_debian(client, image(), "bookworm", ("apt-cacher-ng", "ca-certificates"), ())
 
 
 def ensure(client: docker.DockerClient, log, network: str, address: str) -> None:
@@ -75,5 +66,8 @@ def node_files(address: str) -> dict[str, tuple[str, int]]:
     )
     return {
         "/usr/local/bin/lab-apt-proxy": (detect, 0o755),
-        "/etc/apt/apt.conf.d/81lab-proxy": ('Acquire::http::Proxy-Auto-Detect "/usr/local/bin/lab-apt-proxy";\n', 0o644),
+        "/etc/apt/apt.conf.d/81lab-proxy": (
+            'Acquire::http::Proxy-Auto-Detect "/usr/local/bin/lab-apt-proxy";\n',
+            0o644,
+        ),
     }

@@ -34,6 +34,14 @@ def _remember(**values: list[str] | int) -> None:
     HOST_STATE.write_text(json.dumps({**_host_state(), **values}), encoding="utf-8")
 
 
+def _comm(pid: int) -> str:
+    """The name of a running process, "" if there is none."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
 def check_rights() -> None:
     if os.geteuid() == 0:
         return
@@ -68,7 +76,7 @@ def install_packages(log) -> None:
     ]
     _remember(packages=sorted({*added, *_packages()}))
     # A policy against starting: the daemon is started below, in the way that fits the host.
-    done = subprocess.run([*install, "-y", *missing], env=environment, capture_output=True, text=True)
+    done = subprocess.run([*install, "-y", *missing], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"apt-get install {' '.join(missing)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -120,10 +128,8 @@ def _start_by_hand(log) -> None:
     log("starting dockerd (this host has no systemd)")
     # A pid file of a daemon that was killed keeps the next one from starting if its number was given away again.
     for stale in (PID_FILE, Path("/var/run/docker/containerd/containerd.pid")):
-        if stale.exists():
-            comm = Path(f"/proc/{stale.read_text(encoding='utf-8').strip()}/comm")
-            if not comm.exists() or comm.read_text(encoding="utf-8").strip() not in ("dockerd", "containerd"):
-                stale.unlink()
+        if stale.exists() and _comm(int(stale.read_text(encoding="utf-8"))) not in ("dockerd", "containerd"):
+            stale.unlink()
     STATE.mkdir(exist_ok=True)
     with open(STATE / "dockerd.log", "ab") as out:
         process = subprocess.Popen(
@@ -137,15 +143,14 @@ def undo(log) -> None:
     if os.geteuid() != 0 or not HOST_STATE.exists():
         return
     pid = _host_state().get("dockerd")
-    if isinstance(pid, int) and Path(f"/proc/{pid}/comm").exists():
-        if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "dockerd":
-            log("stopping the dockerd that the lab started")
-            os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + 30
-            while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-                time.sleep(0.1)
+    if isinstance(pid, int) and _comm(pid) == "dockerd":
+        log("stopping the dockerd that the lab started")
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while _comm(pid) == "dockerd" and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.1)
     packages = _packages()
     if packages:
         log(f"removing the packages that the lab installed: {' '.join(packages)}")

@@ -7,9 +7,10 @@ from __future__ import annotations
 import io
 import tarfile
 import time
+from collections.abc import Mapping
 
 
-def archive(files: dict[str, tuple[str | bytes, int]]) -> bytes:
+def archive(files: Mapping[str, tuple[str | bytes, int]]) -> bytes:
     """A tar of path → (content, mode); a path that ends in a slash is a folder as old as the epoch."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:

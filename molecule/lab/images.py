@@ -8,6 +8,7 @@ import hashlib
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import docker
@@ -72,17 +73,25 @@ def build(client: docker.DockerClient, log, release: str) -> str:
     if client.images.list(name=image):
         return image
     log(f"building the image of Debian {release} nodes")
+    options = [f"--customize-hook={hook}" for hook in hooks()]
+    import_debian(client, image, RELEASES[release], COMMON, options, 'CMD ["/sbin/init"]')
+    return image
+
+
+def import_debian(
+    client: docker.DockerClient, image: str, suite: str, packages: Iterable[str], options: Iterable[str], *changes: str
+) -> None:
+    """Make `image` of a Debian `suite` with `packages`; raises LabError with what mmdebstrap said."""
     with tempfile.TemporaryDirectory() as folder:
         tar = Path(folder) / "root.tar"
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(COMMON)}"]
-        command += [f"--customize-hook={hook}" for hook in hooks()]
-        made = subprocess.run([*command, RELEASES[release], str(tar)], capture_output=True, text=True)
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", *options]
+        made = subprocess.run([*command, suite, str(tar)], capture_output=True, text=True, check=False)
         if made.returncode:
-            raise LabError(f"mmdebstrap {RELEASES[release]} failed:\n{made.stderr[-3000:]}")
+            raise LabError(
+                f"mmdebstrap {suite} for {image} failed:\n{made.stderr[-3000:]}\n"
+                "Are Debian's mirrors reachable from here? `apt-get update` tells; then run the same again"
+            )
+        repository, tag = image.split(":")
         client.api.import_image_from_file(
-            str(tar),
-            repository=REPOSITORY,
-            tag=image.split(":")[1],
-            changes=['CMD ["/sbin/init"]', f'LABEL {LABEL}="1"'],
+            str(tar), repository=repository, tag=tag, changes=[*changes, f'LABEL {LABEL}="1"']
         )
-    return image

@@ -19,8 +19,8 @@ import docker.types
 from docker.models.containers import Container
 
 from . import cache, images, power, state, uml
-from .files import archive
 from .definitions import CACHE_ADDRESS, LABEL, LABEL_NAME, LABEL_POWER, POWER_ADDRESS, Lab, LabError, Node
+from .files import archive
 
 Log = Callable[[str], None]
 CONTAINER_MEMORY = 400  # MiB a plain node of the site was seen to use at most, rounded up

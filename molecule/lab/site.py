@@ -26,23 +26,23 @@ def reasons(output: str) -> list[str]:
 
 
 def playbook(lab: Lab, name: str, *arguments: str) -> str:
-    """Run a playbook of the collection on the lab, shown and logged; returns its output, raises LabError if it fails."""
+    """Run a playbook of the collection on the lab, shown and logged; its output, or LabError if it fails."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     log_file = REPORTS / f"{lab.name}-{name}.log"
     command = [str(BIN / "ansible-playbook"), f"playbooks/{name}.yml", "-i", "inventories/lab", *arguments]
     environment = {**os.environ, "LAB_NAME": lab.name, "PYTHONUNBUFFERED": "1"}
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
     lines: list[str] = []
-    with open(log_file, "w", encoding="utf-8") as out:
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as run:
-            assert run.stdout is not None
-            for line in run.stdout:
-                out.write(line)
-                lines.append(line)
-                sys.stdout.write(line)
-                sys.stdout.flush()
+    run = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert run.stdout is not None
+    with open(log_file, "w", encoding="utf-8") as out, run:
+        for line in run.stdout:
+            out.write(line)
+            lines.append(line)
+            sys.stdout.write(line)
+            sys.stdout.flush()
     output = "".join(lines)
     if run.returncode:
         found = "\n  ".join(reasons(output)[-6:]) or "see the log"
@@ -88,7 +88,7 @@ def summary(lab: Lab) -> str:
             *vips,
             "",
             f"The shop: https://{lab.vips['lb']}/   (the certificate is the lab's own)",
-            f"Cut the power of a node: .lab/venv/bin/python molecule/lab power off {lab.name} db1   (… on … restores it)",
+            f"Cut a node's power: .lab/venv/bin/python molecule/lab power off {lab.name} db1   (on: restore it)",
             "Passwords: .lab/secrets.json",
         ]
     )

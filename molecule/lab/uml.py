@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -49,19 +48,9 @@ def build(client: docker.DockerClient, log, release: str) -> None:
     """The container's image and the guest's root file system; each built only if its definition is new."""
     if not client.images.list(name=image()):
         log("building the image of nodes with kernels of their own")
-        with tempfile.TemporaryDirectory() as folder:
-            tar = Path(folder) / "root.tar"
-            # Unstable's Release file may be older than it promises on a frozen mirror; signatures stay checked.
-            command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-            command += ['--aptopt=Acquire::Check-Valid-Until "false"']
-            command += [f'--customize-hook=copy-in {HERE / "boot.sh"} /', "sid", str(tar)]
-            made = subprocess.run(command, capture_output=True, text=True)
-            if made.returncode:
-                raise LabError(f"mmdebstrap sid failed:\n{made.stderr[-3000:]}")
-            repository, tag = image().split(":")
-            client.api.import_image_from_file(
-                str(tar), repository=repository, tag=tag, changes=['CMD ["sh", "/boot.sh"]', f'LABEL {LABEL}="1"']
-            )
+        # Unstable's Release file may be older than it promises on a frozen mirror; signatures stay checked.
+        options = ['--aptopt=Acquire::Check-Valid-Until "false"', f"--customize-hook=copy-in {HERE / 'boot.sh'} /"]
+        images.import_debian(client, image(), "sid", PACKAGES, options, 'CMD ["sh", "/boot.sh"]')
     client.volumes.create(VOLUME, labels={LABEL: "1"})
     _build_guest(client, log, release)
 
@@ -78,12 +67,14 @@ def _build_guest(client: docker.DockerClient, log, release: str) -> None:
     node = client.containers.create(images.name(release), labels={LABEL: "1"})
     try:
         # A file's name carries the hash of its definition, so the one that is there is the right one.
-        tool.put_archive("/", archive({"build.sh": ("[ ! -s \"$1\" ]", 0o755)}))
+        tool.put_archive("/", archive({"build.sh": ('[ ! -s "$1" ]', 0o755)}))
         tool.start()
         if tool.wait()["StatusCode"]:
             return
         log(f"building the file system of Debian {release} guests")
-        tool.put_archive("/", archive({"build.sh": (_text("build.sh"), 0o755), "root/.node": (_text("node.sh"), 0o755)}))
+        tool.put_archive(
+            "/", archive({"build.sh": (_text("build.sh"), 0o755), "root/.node": (_text("node.sh"), 0o755)})
+        )
         with tempfile.TemporaryFile() as export:
             for chunk in node.export():
                 export.write(chunk)
@@ -101,7 +92,11 @@ def resolvers() -> list[str]:
     """The host's name servers that a guest can reach, which a loopback address is not."""
     for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
         if path.exists():
-            found = [line.split()[1] for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("nameserver ")]
+            found = [
+                line.split()[1]
+                for line in path.read_text(encoding="utf-8").splitlines()
+                if line.startswith("nameserver ")
+            ]
             found = [address for address in found if not address.startswith("127.") and ":" not in address]
             if found:
                 return found[:3]
@@ -127,5 +122,3 @@ def container_args(node: Node, lab: Lab) -> dict[str, Any]:
         "tmpfs": {"/uml": f"exec,size={node.memory + 256}m"},
         "volumes": {VOLUME: {"bind": "/images", "mode": "ro"}},
     }
-
-

@@ -4,13 +4,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "molecule"))
-
 from lab import definitions, nodes, site
 from lab.definitions import LabError, parse
 
@@ -49,9 +43,9 @@ def test_a_wrong_node_is_refused(changes, message):
 
 
 def test_an_unknown_lab_or_node_names_the_known_ones():
-    with pytest.raises(LabError, match="no lab 'stie' in nodes.yml; it has site"):
+    with pytest.raises(LabError, match=r"no lab 'stie' in nodes.yml; it has site"):
         parse(document(), "stie")
-    with pytest.raises(LabError, match="no node 'db9'; it has db1"):
+    with pytest.raises(LabError, match=r"no node 'db9'; it has db1"):
         parse(document(), "site").node("db9")
 
 

@@ -48,7 +48,7 @@ def route(method: str, path: str) -> tuple[str, str]:
 
 def carries(container: dict[str, Any], label: str) -> bool:
     """Whether a container (as the API describes it) belongs to the lab that `label` (name=value) names."""
-    name, _, value = label.partition("=")
+    name, value = label.split("=", 1)
     return container.get("Config", {}).get("Labels", {}).get(name) == value
 
 

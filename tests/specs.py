@@ -1,0 +1,80 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A role's argument spec and its defaults say the same: the rules, as a function of the role's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "path": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+    "raw": (object,),
+}
+# Entry points that a user or a playbook calls by name; any other room is private to main.
+CALLABLE = ("main", "endpoints", "preflight", "verify", "restart", "rollback")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+
+
+def _templated(value: Any) -> bool:
+    return isinstance(value, str) and "{{" in value
+
+
+def findings(role: Path) -> list[str]:
+    """Everything about `role` that breaks the rules, as sentences; an empty list if it keeps them."""
+    name, found = role.name, []
+    defaults = _load(role / "defaults" / "main.yml")
+    private = _load(role / "vars" / "main.yml")
+    entries: dict[str, Any] = _load(role / "meta" / "argument_specs.yml").get("argument_specs", {})
+    options: dict[str, Any] = entries.get("main", {}).get("options", {})
+
+    for needed in ("README.md", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml"):
+        if not (role / needed).exists():
+            found.append(f"{name}: no {needed}")
+    for variable in [*defaults, *options]:
+        if not variable.startswith(f"{name}_"):
+            found.append(f"{name}: public variable {variable} does not begin with {name}_")
+    found += [
+        f"{name}: private variable {v} does not begin with __{name}_" for v in private if not v.startswith(f"__{name}_")
+    ]
+    for room in CALLABLE:
+        if (role / "tasks" / f"{room}.yml").exists() and room not in entries:
+            found.append(f"{name}: entry point {room} has no argument spec")
+    for entry in entries:
+        if not (role / "tasks" / f"{entry}.yml").exists():
+            found.append(f"{name}: argument spec {entry} has no tasks/{entry}.yml")
+
+    for variable, value in defaults.items():
+        if variable not in options:
+            found.append(f"{name}: default {variable} is not in the argument spec")
+            continue
+        option = options[variable]
+        if option.get("required"):
+            found.append(f"{name}: {variable} is required and has a default")
+        elif "default" not in option:
+            found.append(f"{name}: the argument spec of {variable} has no default, defaults/main.yml has {value!r}")
+        elif option["default"] != value:
+            found.append(
+                f"{name}: {variable} is {value!r} in defaults/main.yml, {option['default']!r} in the argument spec"
+            )
+        kind = option.get("type", "str")
+        right = isinstance(value, TYPES[kind]) and not (kind in ("int", "float") and isinstance(value, bool))
+        if not right and not _templated(value):
+            found.append(f"{name}: {variable} is of type {kind}, its default {value!r} is not")
+    for variable, option in options.items():
+        if variable not in defaults and "default" in option:
+            found.append(f"{name}: {variable} has a default in the argument spec only")
+        if not option.get("description"):
+            found.append(f"{name}: {variable} has no description")
+    return found
