@@ -215,10 +215,16 @@ class Member:
 
 
 def handlers(version: tuple[int, ...], fence: str, unfence: str) -> dict[str, str]:
-    """The event that lifts the fence is called differently in 8.4 and 9."""
+    """The event after a resync is called differently in 8.4 and 9, and so is drbd-utils' script for it.
+
+    In 8.4 both events are set: the kernel calls the one, the resource agent's unfence_if_all_uptodate the other.
+    """
     if not fence:
         return {}
-    return {"fence-peer": fence, ("unfence-peer" if version >= (9,) else "after-resync-target"): unfence}
+    if version >= (9,):
+        return {"fence-peer": fence, "unfence-peer": unfence or "/usr/lib/drbd/crm-unfence-peer.9.sh"}
+    unfence = unfence or "/usr/lib/drbd/crm-unfence-peer.sh"
+    return {"fence-peer": fence, "unfence-peer": unfence, "after-resync-target": unfence}
 
 
 def _section(name: str, options: dict[str, Any], indent: str = "    ") -> list[str]:

@@ -77,7 +77,7 @@ options:
     type: str
     default: ''
   unfence_handler:
-    description: Command that takes this back after the peer caught up.
+    description: Command that takes this back after the peer caught up. By default drbd-utils' own for Pacemaker.
     type: str
     default: ''
   filesystem:
