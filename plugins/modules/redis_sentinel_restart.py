@@ -1,0 +1,302 @@
+#!/usr/bin/python
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Restart the servers of a Redis Sentinel set, one after another."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_sentinel_restart
+short_description: Restart servers of a Redis Sentinel set one after another, the master last
+version_added: 0.1.0
+author: The cloudexit maintainers
+description:
+  - Runs on one host and reaches all servers through the Redis protocol. A server is told to shut down; systemd starts it
+    again (C(Restart=always)).
+  - Replicas come first. Each must be back, in step with the master and seen by the Sentinels before the next one goes.
+  - If the master is to be restarted, it refuses writes until a replica has all of them, the Sentinels fail over, and
+    then it is restarted as the replica that it has become. No acknowledged write is lost by that; clients see refused
+    writes for the second or two of the switch.
+  - The first server that does not come back ends it; the others are not touched then.
+attributes:
+  check_mode:
+    support: full
+    description: Reports the order.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  idempotent:
+    support: none
+    description: It restarts what it is told to.
+options:
+  restart:
+    description: Names of the data servers to restart.
+    type: list
+    elements: str
+    default: []
+  restart_sentinels:
+    description: Names of the Sentinels to restart.
+    type: list
+    elements: str
+    default: []
+  master_name:
+    description: Name of the monitored master.
+    type: str
+    required: true
+  data:
+    description: The data servers, each with C(name), C(address) and C(port).
+    type: list
+    elements: dict
+    required: true
+  sentinels:
+    description: The Sentinels, each with C(name), C(address) and C(port).
+    type: list
+    elements: dict
+    required: true
+  admin_user:
+    description: The user who may do everything.
+    type: str
+    required: true
+  admin_password:
+    description: His password.
+    type: str
+    required: true
+  timeout:
+    description: Seconds that a server may take to be back and in step, and a failover to be over.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Restart both data servers
+  cloudexit.ha_stack.redis_sentinel_restart:
+    restart: [redis1, redis2]
+    master_name: main
+    data: [{name: redis1, address: 192.0.2.21, port: 6379}, {name: redis2, address: 192.0.2.22, port: 6379}]
+    sentinels: [{name: redis1, address: 192.0.2.21, port: 26379}]
+    admin_user: admin
+    admin_password: "{{ redis_sentinel_password }}"
+  run_once: true
+"""
+
+RETURN = r"""
+restarted:
+  description: What was restarted, in this order.
+  returned: always
+  type: list
+  elements: str
+master:
+  description: Name of the master afterwards.
+  returned: always
+  type: str
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils import redis_sentinel as rs
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.resp import Client, RespError
+
+NO_WRITES = 1000000  # replicas that nobody has: a master that wants them refuses every write
+
+
+class Restart:
+    """The whole procedure."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        given = module.params
+        self.name: str = given["master_name"]
+        self.data, self.sentinels = rs.servers(given["data"]), rs.servers(given["sentinels"])
+        self.cluster = rs.Cluster(self.name, self.data, self.sentinels, given["admin_user"], [given["admin_password"]])
+        self.restarted: list[str] = []
+
+    def fail(self, text: str) -> NoReturn:
+        done = ", ".join(self.restarted) or "nothing"
+        self.module.fail_json(msg=f"redis_sentinel: {text}. Restarted so far: {done}; nothing else was touched.")
+        raise SystemExit(1)
+
+    def connect(self, server: rs.Server) -> Client:
+        return rs.connect(server, self.cluster.user, self.cluster.passwords)
+
+    def wait(self, what: Callable[[], str]) -> str:
+        """Until `what` finds nothing to complain about; its last complaint otherwise."""
+        end = time.monotonic() + self.module.params["timeout"]
+        while True:
+            try:
+                complaint = what()
+            except (OSError, RespError, rs.NoMaster) as err:
+                complaint = str(err)
+            if not complaint or time.monotonic() > end:
+                return complaint
+            time.sleep(0.25)
+
+    def master(self) -> rs.Server:
+        """The master that the Sentinels name, which must be a member and work."""
+        try:
+            at = rs.elect(self.cluster.sentinel_answers())
+        except rs.NoMaster as err:
+            self.fail(f"{err}: wait until the failover is over")
+        found = next((s for s in self.data if s.at == at), None)
+        if not found:
+            self.fail(f"no Sentinel names a member as master of {self.name}: systemctl status redis-sentinel on each")
+        return found
+
+    def in_step(self, replica: rs.Server, master: rs.Server) -> str:
+        """Why a replica could not take over from the master now, or ''."""
+        with self.connect(master) as ask:
+            offset = int(rs.info(ask("INFO", "replication"))["master_repl_offset"])
+        with self.connect(replica) as ask:
+            shown = rs.info(ask("INFO", "replication"))
+        if shown["role"] != "slave":
+            return f"{replica} is a {shown['role']}"
+        if shown["master_link_status"] != "up" or (shown["master_host"], int(shown["master_port"])) != master.at:
+            return f"{replica} is not linked to {master}"
+        behind = offset - int(shown["slave_repl_offset"])
+        return f"{replica} is {behind} bytes behind {master}" if behind > 0 else ""
+
+    def seen(self, replica: rs.Server) -> str:
+        """Why a Sentinel would not take this replica, or ''."""
+        for sentinel in self.sentinels:
+            try:
+                found = [rs.pairs(item) for item in self.cluster.ask(sentinel, "SENTINEL", "REPLICAS", self.name)]
+            except (OSError, RespError):
+                continue
+            flags = {(i["ip"], int(i["port"])): (i["flags"], i["master-link-status"]) for i in found}
+            if flags.get(replica.at) != ("slave", "ok"):
+                return f"{sentinel.name} sees {replica} as {' '.join(flags.get(replica.at, ('unknown',)))}"
+        return ""
+
+    def run_id(self, server: rs.Server) -> str:
+        with self.connect(server) as ask:
+            return rs.info(ask("INFO", "server"))["run_id"]
+
+    def bounce(self, server: rs.Server) -> None:
+        """Shut one server down and wait until another process answers in its place."""
+        before = self.run_id(server)
+        with self.connect(server) as ask, contextlib.suppress(OSError):
+            ask("SHUTDOWN")
+        complaint = self.wait(lambda: "the same process answers" if self.run_id(server) == before else "")
+        if complaint:
+            self.fail(f"{server} did not come back ({complaint}). Next, on it: systemctl status 'redis-*'")
+        self.restarted.append(f"{server.name}:{server.port}")
+
+    def replica(self, server: rs.Server, master: rs.Server) -> None:
+        self.bounce(server)
+        for test in (lambda: self.in_step(server, master), lambda: self.seen(server)):
+            if complaint := self.wait(test):
+                self.fail(f"after its restart {complaint}")
+
+    def switch(self, master: rs.Server) -> rs.Server:
+        """Fail over to a replica that has every acknowledged write; the new master."""
+        others = [s for s in self.data if s != master]
+        ready = [s for s in others if not self.wait_quietly(s, master)]
+        if not ready:
+            self.fail(f"no replica could take over from {master}: " + "; ".join(self.wait_quietly(s, master) for s in others))
+        with self.connect(master) as ask:
+            kept = rs.pairs(ask("CONFIG", "GET", "min-replicas-to-write"))["min-replicas-to-write"]
+            try:
+                ask("CONFIG", "SET", "min-replicas-to-write", NO_WRITES)
+                if complaint := self.wait(lambda: self.behind(ready, master)):
+                    self.fail(complaint)
+                self.command_failover()
+                complaint = self.wait(lambda: "" if self.elected() not in (None, master) else f"{master} is still master")
+                if not complaint:
+                    new = self.master()
+                    complaint = self.wait(lambda: self.in_step(master, new))
+            finally:
+                self.take_writes_again(master, kept)
+        if complaint:
+            self.fail(f"the failover from {master} is not over after {self.module.params['timeout']} s: {complaint}")
+        return new
+
+    def wait_quietly(self, server: rs.Server, master: rs.Server) -> str:
+        """Like in_step, an unreachable server being a complaint; a busy master leaves replicas a little behind."""
+        try:
+            complaint = self.in_step(server, master)
+        except (OSError, RespError) as err:
+            return f"{server}: {err}"
+        return "" if " behind " in complaint else complaint
+
+    def behind(self, replicas: list[rs.Server], master: rs.Server) -> str:
+        return next(filter(None, (self.in_step(r, master) for r in replicas)), "")
+
+    def elected(self) -> rs.Server | None:
+        at = rs.elect(self.cluster.sentinel_answers())
+        return next((s for s in self.data if s.at == at), None)
+
+    def command_failover(self) -> None:
+        """The first Sentinel that takes the order."""
+        refusals = []
+        for sentinel in self.sentinels:
+            try:
+                self.cluster.ask(sentinel, "SENTINEL", "FAILOVER", self.name)
+                return
+            except (OSError, RespError) as err:
+                refusals.append(f"{sentinel.name}: {err}")
+        self.fail("no Sentinel fails over: " + "; ".join(refusals))
+
+    def take_writes_again(self, server: rs.Server, kept: str) -> None:
+        """Undo the refusal of writes, in the file too: the Sentinels had it written when they changed the role."""
+        with contextlib.suppress(OSError, RespError), self.connect(server) as ask:
+            ask("CONFIG", "SET", "min-replicas-to-write", kept)
+            ask("CONFIG", "REWRITE")
+
+    def run(self) -> None:
+        wanted = self.module.params["restart"]
+        if wanted:
+            master = self.master()
+            replicas = [s for s in self.data if s.name in wanted and s != master]
+            if self.module.check_mode:
+                self.restarted = [s.name for s in [*replicas, *([master] if master.name in wanted else [])]]
+            else:
+                for server in replicas:
+                    if complaint := self.wait_quietly(server, master):
+                        self.fail(f"before any restart: {complaint}")
+                for server in replicas:
+                    self.replica(server, master)
+                if master.name in wanted:
+                    self.replica(master, self.switch(master))
+        for server in self.sentinels:
+            if server.name in self.module.params["restart_sentinels"]:
+                if self.module.check_mode:
+                    self.restarted.append(server.name)
+                    continue
+                self.bounce(server)
+                if complaint := self.wait(lambda server=server: self.quorate(server)):
+                    self.fail(f"after its restart the Sentinel {server} is not of use: {complaint}")
+
+    def quorate(self, server: rs.Server) -> str:
+        self.cluster.ask(server, "SENTINEL", "CKQUORUM", self.name)
+        return ""
+
+
+def main() -> None:
+    """Ansible's entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "restart": {"type": "list", "elements": "str", "default": []},
+            "restart_sentinels": {"type": "list", "elements": "str", "default": []},
+            "master_name": {"type": "str", "required": True},
+            "data": {"type": "list", "elements": "dict", "required": True},
+            "sentinels": {"type": "list", "elements": "dict", "required": True},
+            "admin_user": {"type": "str", "required": True},
+            "admin_password": {"type": "str", "required": True, "no_log": True},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    restart = Restart(module)
+    try:
+        restart.run()
+    except (OSError, RespError) as err:
+        restart.fail(str(err))
+    module.exit_json(changed=bool(restart.restarted), restarted=restart.restarted, master=restart.master().name)
+
+
+if __name__ == "__main__":
+    main()
