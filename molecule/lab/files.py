@@ -11,14 +11,12 @@ from collections.abc import Mapping
 
 
 def archive(files: Mapping[str, tuple[str | bytes, int]]) -> bytes:
-    """A tar of path → (content, mode); a path that ends in a slash is a folder as old as the epoch."""
+    """A tar of path → (content, mode)."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, (text, mode) in files.items():
             info = tarfile.TarInfo(path)
             data = text if isinstance(text, bytes) else text.encode()
             info.size, info.mode, info.mtime = len(data), mode, int(time.time())
-            if path.endswith("/"):
-                info.type, info.mtime = tarfile.DIRTYPE, 0
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()

@@ -31,6 +31,8 @@ MASKED = (
     "systemd-udev-trigger.service",
     "systemd-logind.service",
 )
+# A host's package lists are there already when somebody runs a playbook on it for the first time.
+OPTIONS = ("--skip=cleanup/apt/lists", '--aptopt=Acquire::Languages "none"')
 SSHD = "PermitRootLogin prohibit-password\nPasswordAuthentication no\nUseDNS no\nMaxSessions 50\nMaxStartups 50\n"
 
 
@@ -59,7 +61,7 @@ def hooks() -> list[str]:
 
 
 def definition(release: str) -> str:
-    text = "\n".join([release, *COMMON, *hooks(), *(p.read_text(encoding="utf-8") for p in extra_ca())])
+    text = "\n".join([release, *COMMON, *OPTIONS, *hooks(), *(p.read_text(encoding="utf-8") for p in extra_ca())])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -73,7 +75,7 @@ def build(client: docker.DockerClient, log, release: str) -> str:
     if client.images.list(name=image):
         return image
     log(f"building the image of Debian {release} nodes")
-    options = [f"--customize-hook={hook}" for hook in hooks()]
+    options = [*OPTIONS, *(f"--customize-hook={hook}" for hook in hooks())]
     import_debian(client, image, RELEASES[release], COMMON, options, 'CMD ["/sbin/init"]')
     return image
 

@@ -94,8 +94,6 @@ def container_args(node: Node) -> dict[str, Any]:
 def files_for(lab: Lab) -> dict[str, tuple[str, int]]:
     """Path → (content, mode) of what differs from lab to lab and so is not in the image."""
     return {
-        # the image's empty package lists are not fresh, though their folder is: Ansible's apt judges by its age
-        "var/lib/apt/lists/": ("", 0o755),
         "root/.ssh/authorized_keys": (state.client_key().with_suffix(".pub").read_text(encoding="utf-8"), 0o600),
         "etc/ssh/ssh_host_ed25519_key": (state.host_key().read_text(encoding="utf-8"), 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (state.host_key().with_suffix(".pub").read_text(encoding="utf-8"), 0o644),
