@@ -1,0 +1,29 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How orders are paid, for the checkout and for the drills' orders alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from oscar.apps.checkout import mixins
+from oscar.core.loading import get_model
+
+Source = get_model("payment", "Source")
+SourceType = get_model("payment", "SourceType")
+
+PAY_ON_DELIVERY = {"code": "pay-on-delivery", "name": "Pay on delivery"}
+
+
+class OrderPlacementMixin(mixins.OrderPlacementMixin):
+    def handle_payment(self, order_number: str, total: Any, **kwargs: Any) -> None:
+        """Nothing is taken now; what is owed is recorded with the order."""
+        kind, _ = SourceType.objects.get_or_create(
+            code=PAY_ON_DELIVERY["code"], defaults={"name": PAY_ON_DELIVERY["name"]}
+        )
+        self.add_payment_source(Source(source_type=kind, currency=total.currency, amount_allocated=total.incl_tax))
+
+    def send_order_placed_email(self, order: Any) -> None:
+        """After the commit: no confirmation of an order that was rolled back, and no order lost to a mail server."""
+        transaction.on_commit(lambda: mixins.OrderPlacementMixin.send_order_placed_email(self, order), robust=True)
