@@ -239,12 +239,12 @@ class Node:
                 self.write(self.place.dropin, text, 0o644, "root")
                 self.systemctl("daemon-reload")
 
-    def ensure_runs(self) -> None:
-        """Enabled, and running; a running one is left alone."""
+    def ensure_runs(self) -> bool:
+        """Enabled, and running; a running one is left alone. Whether it runs, which a dry run cannot bring about."""
         enabled = self.module.run_command(["systemctl", "is-enabled", "--quiet", self.place.unit])[0] == 0
         active = self.module.run_command(["systemctl", "is-active", "--quiet", self.place.unit])[0] == 0
         if enabled and active:
-            return
+            return True
         self.note(
             f"{self.place.unit}: {'enabled' if enabled else 'disabled'}, {'running' if active else 'stopped'}",
             f"{self.place.unit}: enabled, running",
@@ -252,6 +252,7 @@ class Node:
         if not self.module.check_mode:
             self.systemctl("reset-failed", self.place.unit)
             self.systemctl("enable", "--now", self.place.unit)
+        return active or not self.module.check_mode
 
     def connection(self, patience: float) -> Client:
         """A connection as administrator; waits for the server to come up and to have loaded its data."""
@@ -481,11 +482,15 @@ class Node:
             for name, (now, text) in rs.changed_settings(rs.pairs(ask("CONFIG", "GET", *options)), options).items():
                 self.restart_pending.append(f"{name} is {now or 'unknown'} and should be {text}")
 
-    def check_role(self, ask: Client) -> None:
-        """A master that the Sentinels do not name is made a replica by them; wait for that, never do it here."""
-        end = time.monotonic() + min(20, self.module.params["timeout"])
+    def check_role(self) -> None:
+        """A master that the Sentinels do not name is made a replica by them; wait for that, never do it here.
+
+        They cut its connections when they do, hence a new one for each look.
+        """
+        end = time.monotonic() + self.module.params["timeout"]
         while True:
-            shown = rs.info(ask("INFO", "replication"))
+            with self.connection(self.module.params["timeout"]) as ask:
+                shown = rs.info(ask("INFO", "replication"))
             self.result["role"] = shown["role"]
             try:
                 named = rs.elect(self.cluster.sentinel_answers())
@@ -544,17 +549,15 @@ class Node:
     def life(self) -> None:
         """Whatever differs on a server that was set up before."""
         self.ensure_unit()
-        self.ensure_runs()
-        try:
-            ask = self.connection(self.module.params["timeout"] if not self.module.check_mode else 0)
-        except OSError:
+        if not self.ensure_runs():
             return
-        with ask:
+        with self.connection(self.module.params["timeout"]) as ask:
             if self.kind == "data":
                 self.live_data(ask)
-                self.check_role(ask)
             else:
                 self.live_sentinel(ask)
+        if self.kind == "data":
+            self.check_role()
 
 
 def main() -> None:
@@ -585,10 +588,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     node = Node(module)
-    if node.is_ours():
-        node.life()
-    else:
-        node.birth()
+    try:
+        if node.is_ours():
+            node.life()
+        else:
+            node.birth()
+    except (OSError, RespError) as err:
+        node.fail(f"{node.here} broke off ({err}). Its role may just have changed: run again")
     node.finish()
 
 

@@ -1,0 +1,106 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A client of the set, through its Sentinels as redis-py does it, while the master loses its power.
+
+    drill.py cut REPORT      write numbered records, cut the master's power, go on until writes are taken again
+    drill.py count REPORT    read the records of that report back
+
+Settings come as JSON on standard input: sentinels, master_name, sentinel_password, user, password, nodes, lab, rto.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+LAB = [sys.executable, str(Path(__file__).resolve().parents[1] / "lab")]
+BEFORE, AFTER, PAUSE = 3.0, 5.0, 0.01  # seconds of writing before the cut and after the return, and between records
+
+
+def client(given: dict[str, Any]) -> tuple[Sentinel, Redis]:
+    """The Sentinels, and the master whichever it is; nothing is retried, so that every failure is counted."""
+    patience = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retry": Retry(NoBackoff(), 0)}
+    sentinels = Sentinel(
+        [(item["address"], item["port"]) for item in given["sentinels"]],
+        sentinel_kwargs={"password": given["sentinel_password"], **patience},
+    )
+    master = sentinels.master_for(
+        given["master_name"], username=given["user"], password=given["password"], **patience
+    )
+    return sentinels, master
+
+
+def cut(given: dict[str, Any]) -> dict[str, Any]:
+    """Write, cut, write until it works again."""
+    sentinels, master = client(given)
+    address = sentinels.discover_master(given["master_name"])[0]
+    victim = next(name for name, at in given["nodes"].items() if at == address)
+    run, acknowledged, failed, last = uuid.uuid4().hex[:8], [], 0, time.monotonic()
+    begin, gap, number, errors = last, (0.0, 0.0), 0, {}
+    power = threading.Timer(BEFORE, subprocess.run, [[*LAB, "power", "off", given["lab"], victim]], {"check": True})
+    power.start()
+    while True:
+        number += 1
+        try:
+            master.set(f"drill:{run}:{number}", number, ex=3600)
+        except RedisError as err:
+            failed += 1
+            errors[type(err).__name__] = errors.get(type(err).__name__, 0) + 1
+        else:
+            now = time.monotonic()
+            gap = max(gap, (now - last, last - begin))
+            last = now
+            acknowledged.append(number)
+        now = time.monotonic()
+        returned = gap[1] + gap[0] if gap[0] > 0.4 else 0.0
+        if (failed and returned and now - begin > returned + AFTER) or now - begin > BEFORE + 60:
+            break
+        time.sleep(PAUSE)
+    power.join()
+    after = sentinels.discover_master(given["master_name"])[0]
+    return {
+        "run": run,
+        "victim": victim,
+        "master": next(name for name, at in given["nodes"].items() if at == after),
+        "attempted": number,
+        "acknowledged": acknowledged,
+        "gap": round(gap[0], 2),
+        "errors": errors,
+    }
+
+
+def count(given: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+    """What of the acknowledged records is there."""
+    master = client(given)[1]
+    run = report["run"]
+    found = {n for n in range(1, report["attempted"] + 1) if master.exists(f"drill:{run}:{n}")}
+    acknowledged = set(report["acknowledged"])
+    return {"lost": len(acknowledged - found), "unexpected": len(found - acknowledged)}
+
+
+def main() -> int:
+    given = json.load(sys.stdin)
+    path = Path(sys.argv[2])
+    if sys.argv[1] == "cut":
+        path.write_text(json.dumps(cut(given)), encoding="utf-8")
+    report = json.loads(path.read_text(encoding="utf-8"))
+    report |= count(given, report)
+    report["acknowledged"] = len(report["acknowledged"])
+    print(json.dumps(report))
+    return 0 if report["lost"] == 0 and report["gap"] <= given["rto"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
