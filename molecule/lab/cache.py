@@ -29,6 +29,7 @@ def build(client: docker.DockerClient, log) -> None:
         return
     log("building the image of the package cache")
     images.import_debian(client, image(), "bookworm", ("apt-cacher-ng", "ca-certificates"), ())
+    images.drop_others(client, image())
 
 
 def ensure(client: docker.DockerClient, log, network: str, address: str) -> None:

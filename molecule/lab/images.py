@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import docker
+import docker.errors
 
 from .definitions import LABEL, RELEASES, LabError
 from .packages import COMMON
@@ -77,7 +79,18 @@ def build(client: docker.DockerClient, log, release: str) -> str:
     log(f"building the image of Debian {release} nodes")
     options = [*OPTIONS, *(f"--customize-hook={hook}" for hook in hooks())]
     import_debian(client, image, RELEASES[release], COMMON, options, 'CMD ["/sbin/init"]')
+    drop_others(client, image, f"{release}-")
     return image
+
+
+def drop_others(client: docker.DockerClient, image: str, begin: str = "") -> None:
+    """Remove unused older definitions of `image`: those of its repository whose tags begin with `begin`."""
+    repository = image.partition(":")[0]
+    for other in client.images.list(name=repository, filters={"label": LABEL}):
+        for tag in other.tags:
+            if tag != image and tag.startswith(f"{repository}:{begin}"):
+                with contextlib.suppress(docker.errors.APIError):
+                    client.images.remove(tag)
 
 
 def import_debian(

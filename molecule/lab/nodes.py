@@ -126,15 +126,25 @@ def find(client: docker.DockerClient, name: str) -> Container | None:
         return None
 
 
+def find_started(client: docker.DockerClient, name: str) -> Container | None:
+    """As find; one that was never started belongs to a run that was interrupted, lacks its files, and is removed."""
+    container = find(client, name)
+    if container is not None and container.status == "created":
+        container.remove(force=True, v=True)
+        return None
+    return container
+
+
 def ensure_node(client: docker.DockerClient, lab: Lab, node: Node, log: Log) -> None:
-    container = find(client, node.container)
+    container = find_started(client, node.container)
     if container is None:
         log(f"node {node.name} {node.address} Debian {node.release}{' with a kernel of its own' * (node.kind == 'vm')}")
-        args = uml.container_args(node, lab) if node.kind == "vm" else container_args(node)
+        vm = node.kind == "vm"
+        args = uml.container_args(node, uml.guest(client, node.release)) if vm else container_args(node)
         args["labels"] = {LABEL_POWER: lab.name}
         container = _create(client, lab, node.container, node.name, node.address, args)
         seed = archive(files_for(lab))
-        container.put_archive("/", archive({"seed.tar": (seed, 0o600)}) if node.kind == "vm" else seed)
+        container.put_archive("/", archive(uml.files(seed)) if vm else seed)
     if container.status != "running":
         container.start()
 
@@ -142,7 +152,7 @@ def ensure_node(client: docker.DockerClient, lab: Lab, node: Node, log: Log) -> 
 def ensure_services(client: docker.DockerClient, lab: Lab, log: Log) -> None:
     """The power switch, and the shared package cache's leg in this lab's network."""
     name = power.container_name(lab.name)
-    container = find(client, name)
+    container = find_started(client, name)
     if container is None:
         log(f"power switch {lab.at(POWER_ADDRESS)}")
         container = _create(client, lab, name, "power", lab.at(POWER_ADDRESS), power.container_args(lab.name))

@@ -17,7 +17,7 @@ from typing import Any
 import docker
 
 from . import images
-from .definitions import LABEL, Lab, LabError, Node
+from .definitions import LABEL, RELEASES, LabError, Node
 from .files import archive
 
 REPOSITORY = "cloudexit-lab/uml"
@@ -25,6 +25,7 @@ VOLUME = "cloudexit-lab-guests"
 HERE = Path(__file__).parent / "guest"
 PACKAGES = ("user-mode-linux", "iproute2", "util-linux", "e2fsprogs", "kmod", "tar", "procps")
 DISK_SIZE = "6G"
+PUBLIC_DNS = ("1.1.1.1", "8.8.8.8")  # where the host's own server is on its loopback; Docker does the same
 
 
 def _hash(*texts: str) -> str:
@@ -36,12 +37,13 @@ def _text(name: str) -> str:
 
 
 def image() -> str:
-    return f"{REPOSITORY}:{_hash(*PACKAGES, _text('boot.sh'))}"
+    return f"{REPOSITORY}:{_hash(*PACKAGES)}"
 
 
-def guest(release: str) -> str:
-    """File name of the guest's root file system in the volume."""
-    return f"guest-{release}-{_hash(image(), images.definition(release), _text('build.sh'), _text('node.sh'))}.ext4"
+def guest(client: docker.DockerClient, release: str) -> str:
+    """File name of the guest's root file system in the volume; another one for each kernel, whose modules it holds."""
+    kernel = client.images.get(image()).id
+    return f"guest-{release}-{_hash(kernel, images.definition(release), _text('build.sh'), _text('node.sh'))}.ext4"
 
 
 def build(client: docker.DockerClient, log, release: str) -> None:
@@ -49,17 +51,26 @@ def build(client: docker.DockerClient, log, release: str) -> None:
     if not client.images.list(name=image()):
         log("building the image of nodes with kernels of their own")
         # Unstable's Release file may be older than it promises on a frozen mirror; signatures stay checked.
-        options = ['--aptopt=Acquire::Check-Valid-Until "false"', f"--customize-hook=copy-in {HERE / 'boot.sh'} /"]
-        images.import_debian(client, image(), "sid", PACKAGES, options, 'CMD ["sh", "/boot.sh"]')
+        options = ['--aptopt=Acquire::Check-Valid-Until "false"']
+        images.import_debian(client, image(), "sid", PACKAGES, options, 'CMD ["/boot.sh"]')
+        images.drop_others(client, image())
     client.volumes.create(VOLUME, labels={LABEL: "1"})
     _build_guest(client, log, release)
 
 
+def _in_use(client: docker.DockerClient) -> list[str]:
+    """Files in the volume that some container boots from, running or not."""
+    nodes = client.containers.list(all=True, filters={"label": LABEL})
+    variables = [line.partition("=") for node in nodes for line in node.attrs["Config"]["Env"] or ()]
+    return sorted({Path(value).name for name, _equals, value in variables if name == "NODE_GUEST"})
+
+
 def _build_guest(client: docker.DockerClient, log, release: str) -> None:
-    # The script comes first, so that /build is there for the file system that is put beside it.
+    file = guest(client, release)
+    keep = {*_in_use(client), *(guest(client, known) for known in RELEASES)} - {file}
     tool = client.containers.create(
         image(),
-        command=["sh", "/build.sh", f"/images/{guest(release)}", DISK_SIZE],
+        command=["sh", "/build.sh", file, DISK_SIZE, *sorted(keep)],
         volumes={VOLUME: {"bind": "/images", "mode": "rw"}},
         labels={LABEL: "1"},
         network_mode="none",
@@ -67,7 +78,7 @@ def _build_guest(client: docker.DockerClient, log, release: str) -> None:
     node = client.containers.create(images.name(release), labels={LABEL: "1"})
     try:
         # A file's name carries the hash of its definition, so the one that is there is the right one.
-        tool.put_archive("/", archive({"build.sh": ('[ ! -s "$1" ]', 0o755)}))
+        tool.put_archive("/", archive({"build.sh": ('[ ! -s "/images/$1" ]', 0o755)}))
         tool.start()
         if tool.wait()["StatusCode"]:
             return
@@ -100,25 +111,30 @@ def resolvers() -> list[str]:
             found = [address for address in found if not address.startswith("127.") and ":" not in address]
             if found:
                 return found[:3]
-    return []
+    return list(PUBLIC_DNS)
 
 
-def container_args(node: Node, lab: Lab) -> dict[str, Any]:
-    """Arguments of docker's create for a node of kind vm; its seed (keys, apt settings) is put in afterwards."""
+def files(seed: bytes) -> dict[str, tuple[str | bytes, int]]:
+    """What is put into a node's container; `seed` is a tar that its guest unpacks at the first boot."""
+    return {"boot.sh": (_text("boot.sh"), 0o755), "seed.tar": (seed, 0o600)}
+
+
+def container_args(node: Node, guest_file: str) -> dict[str, Any]:
+    """Arguments of docker's create for a node of kind vm, without its files."""
+    cpus = sorted(os.sched_getaffinity(0))
     return {
         "image": image(),
         "environment": {
             "NODE_NAME": node.name,
-            "NODE_GUEST": f"/images/{guest(node.release)}",
+            "NODE_GUEST": guest_file,
             "NODE_MEMORY": f"{node.memory}M",
             "NODE_DISKS": " ".join(node.disks),
-            "NODE_CPU": str(node.index % (os.cpu_count() or 1)),
+            "NODE_CPU": str(cpus[node.index % len(cpus)]),
             "NODE_DNS": ",".join(resolvers()),
             "TMPDIR": "/uml",
         },
         "cap_add": ["NET_ADMIN"],
         "devices": ["/dev/net/tun"],
-        "security_opt": ["seccomp=unconfined"],
         "tmpfs": {"/uml": f"exec,size={node.memory + 256}m"},
         "volumes": {VOLUME: {"bind": "/images", "mode": "ro"}},
     }

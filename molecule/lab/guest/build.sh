@@ -1,6 +1,9 @@
 #!/bin/sh
-# In the unstable container: /root (a plain node's files) becomes the guest's root file system $1 of size $2.
+# In the unstable container: /root (a plain node's files) becomes the guest's root file system /images/$1 of size $2;
+# file systems that are neither this nor named in $3… are removed.
 set -eu
+file=$1 size=$2
+shift 2
 root=/root
 rm -f "$root/.dockerenv" "$root/.bashrc" "$root/.profile"
 mkdir -p "$root/usr/lib/modules"
@@ -9,6 +12,15 @@ for version in "$root"/usr/lib/modules/*; do depmod -b "$root" "$(basename "$ver
 
 # A machine with hardware has udev; a container has not.
 for unit in systemd-udevd.service systemd-udev-trigger.service; do rm -f "$root/etc/systemd/system/$unit"; done
+# What a boot spends its time on for nothing: events of 595 terminals, and checks of file systems on LVM.
+mkdir -p "$root/etc/systemd/system/systemd-udev-trigger.service.d"
+cat > "$root/etc/systemd/system/systemd-udev-trigger.service.d/lab.conf" <<'UNIT'
+[Service]
+ExecStart=
+ExecStart=udevadm trigger --type=devices --action=add --subsystem-nomatch=tty
+UNIT
+for unit in e2scrub_reap.service systemd-binfmt.service; do ln -sf /dev/null "$root/etc/systemd/system/$unit"; done
+
 printf '/dev/ubda / ext4 defaults 0 1\n' > "$root/etc/fstab"
 printf 'nameserver 127.0.0.1\n' > "$root/etc/resolv.conf"
 : > "$root/etc/hostname"
@@ -31,5 +43,8 @@ UNIT
 mkdir -p "$root/etc/systemd/system/sysinit.target.wants"
 ln -sf ../lab-node.service "$root/etc/systemd/system/sysinit.target.wants/lab-node.service"
 
-mke2fs -q -t ext4 -m 0 -d "$root" "$1.new" "$2"
-mv "$1.new" "$1"
+mke2fs -q -t ext4 -m 0 -d "$root" "/images/$file.new" "$size"
+for other in /images/*; do
+    case " $* $file.new " in *" ${other##*/} "*) ;; *) rm -f "$other" ;; esac
+done
+mv "/images/$file.new" "/images/$file"

@@ -5,13 +5,16 @@ for word in $(cat /proc/cmdline); do
     case $word in lab.*) word=${word#lab.}; eval "${word%%=*}=\${word#*=}" ;; esac
 done
 hostname "$name"
-echo "$name" > /etc/hostname
 ip link set lo up
 for _ in $(seq 100); do [ -e /sys/class/net/vec0 ] && break; sleep 0.05; done
 ip addr replace "$address" dev vec0
 ip link set vec0 up
 ip route replace default via "$gateway"
-: > /etc/resolv.conf
-for server in $(echo "$dns" | tr , ' '); do echo "nameserver $server" >> /etc/resolv.conf; done
-printf '127.0.0.1 localhost\n%s %s\n' "${address%/*}" "$name" > /etc/hosts
-[ ! -b /dev/ubdp ] || tar -C / -xf /dev/ubdp --no-overwrite-dir --no-same-owner
+# Once: what a role writes into these files afterwards stays, as on any host.
+if [ ! -s /etc/hostname ]; then
+    for server in $(echo "$dns" | tr , ' '); do echo "nameserver $server"; done > /etc/resolv.conf
+    printf '127.0.0.1 localhost\n%s %s\n' "${address%/*}" "$name" > /etc/hosts
+    tar -C / -xf /dev/ubdp --no-overwrite-dir --no-same-owner
+    echo "$name" > /etc/hostname
+    sync
+fi
