@@ -32,6 +32,8 @@ CONNECTION_LOST = frozenset({1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055, 403
 # Lock wait timeout and deadlock: the transaction was rolled back, the connection is good.
 ROLLED_BACK = frozenset({1205, 1213})
 PAUSE = 0.2
+# Statements that leave nothing behind when they run outside of a transaction.
+HARMLESS = ("SELECT", "SET ", "BEGIN")
 
 
 def lost(error: BaseException | None) -> str | None:
@@ -76,7 +78,7 @@ class Commits:
         return self.wrote or getattr(self.connection, "commits", 0) != self.before
 
     def watch(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if not context["connection"].in_atomic_block and not sql.lstrip()[:7].upper().startswith(("SELECT", "SET ")):
+        if not context["connection"].in_atomic_block and not sql.lstrip()[:6].upper().startswith(HARMLESS):
             self.wrote = True
         return execute(sql, params, many, context)
 

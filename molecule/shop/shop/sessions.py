@@ -3,7 +3,7 @@
 """Sessions in Redis, whose master the Sentinels name.
 
 Each call is bounded: short socket timeouts, a new look at the Sentinels after every failure, and an end after
-REDIS_PATIENCE seconds. RetryMiddleware repeats the whole request when that end comes before anything was committed.
+PATIENCE seconds. RetryMiddleware repeats the whole request when that end comes before anything was committed.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def master() -> Redis:
     return client
 
 
-def patiently(command: Callable[[Redis], Result], patience: float = PATIENCE) -> Result:
+def patiently(command: Callable[[Redis], Result], patience: float | None = None) -> Result:
     """Run a command on the master, whoever that is by then."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     while True:
         try:
             return command(master())

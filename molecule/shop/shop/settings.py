@@ -164,20 +164,21 @@ SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 
 # --- page cache: rendezvous hashing, a dead server is a miss and costs its timeout once in dead_timeout seconds
 MEMCACHED_SERVERS = environment.words("MEMCACHED_SERVERS")
+MEMCACHED_OPTIONS = {
+    "ignore_exc": True,
+    "connect_timeout": 0.1,
+    "timeout": 0.2,
+    "no_delay": True,
+    "retry_attempts": 0,
+    "dead_timeout": 10,
+}
 if MEMCACHED_SERVERS:
     CACHES = {
         "default": {
             "BACKEND": "shop.memcached.PoolCache",
             "LOCATION": MEMCACHED_SERVERS,
             "KEY_PREFIX": "shop",
-            "OPTIONS": {
-                "ignore_exc": True,
-                "connect_timeout": 0.1,
-                "timeout": 0.2,
-                "no_delay": True,
-                "retry_attempts": 0,
-                "dead_timeout": 10,
-            },
+            "OPTIONS": MEMCACHED_OPTIONS,
         }
     }
 else:
