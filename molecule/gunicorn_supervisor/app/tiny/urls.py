@@ -1,0 +1,26 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""/healthz, and / which greets slowly enough for a switch to happen meanwhile."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+
+def healthz(_request: HttpRequest) -> HttpResponse:
+    if os.environ.get("BROKEN"):
+        return HttpResponse("broken on purpose", status=500)
+    return HttpResponse(f"users={User.objects.count()}")
+
+
+def greet(_request: HttpRequest) -> HttpResponse:
+    time.sleep(0.05)
+    return HttpResponse(os.environ["GREETING"])
+
+
+urlpatterns = [path("healthz", healthz), path("", greet)]
