@@ -22,6 +22,8 @@ SOCKET = Path("/var/run/docker.sock")
 PID_FILE = Path("/var/run/docker.pid")
 # Outside the clone, because the daemon and the packages are the host's: any clone may clean them.
 HOST_STATE = Path("/var/lib/cloudexit-lab/host.json")
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_WANTED = 8192
 PACKAGES = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "iptables": "iptables", "ssh": "openssh-client"}
 
 
@@ -102,10 +104,22 @@ def connect() -> docker.DockerClient:
     return client
 
 
+def allow_many_systemds() -> None:
+    """Every systemd of every node takes some of the inotify instances that one user of the host may have.
+
+    Where they are used up, a node hangs in its boot without a word. Debian's default, 128, is enough for one site only.
+    """
+    now = int(INOTIFY.read_text(encoding="ascii"))
+    if now < INOTIFY_WANTED and os.geteuid() == 0:
+        _remember(inotify=now)
+        INOTIFY.write_text(str(INOTIFY_WANTED), encoding="ascii")
+
+
 def ensure(log) -> docker.DockerClient:
     """A client of a running daemon; installs and starts Docker on a Debian host that has none."""
     check_rights()
     install_packages(log)
+    allow_many_systemds()
     client = answers()
     if client:
         return client
@@ -151,6 +165,9 @@ def undo(log) -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.1)
+    inotify = _host_state().get("inotify")
+    if isinstance(inotify, int):
+        INOTIFY.write_text(str(inotify), encoding="ascii")
     packages = _packages()
     if packages:
         log(f"removing the packages that the lab installed: {' '.join(packages)}")
