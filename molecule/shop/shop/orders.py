@@ -50,7 +50,8 @@ def find(key: str) -> str | None:
 
 
 def create(request: HttpRequest, key: str, sku: str, quantity: int) -> str:
-    record = StockRecord.objects.select_related("product").filter(partner_sku=sku).first()
+    # Locked from the beginning, because the basket's line would lock it to read: see OrderPlacementMixin.
+    record = StockRecord.objects.select_for_update().filter(partner_sku=sku).first()
     if record is None:
         raise NotOrdered(f"no product has the SKU {sku!r}")
     strategy = request.strategy  # type: ignore[attr-defined]
@@ -68,9 +69,9 @@ def create(request: HttpRequest, key: str, sku: str, quantity: int) -> str:
     number = placement.generate_order_number(basket)
     placement.handle_payment(number, total)
     order = placement.place_order(
-        order_number=number,
-        user=AnonymousUser(),
-        basket=basket,
+        number,
+        AnonymousUser(),
+        basket,
         shipping_address=ShippingAddress(
             first_name="Drill",
             last_name=key[:50],

@@ -123,7 +123,7 @@ class RetryMiddleware:
 
 
 class OutageFilter(logging.Filter):
-    """An outage is one line per request, not a traceback."""
+    """An outage is one warning per request, not a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -131,5 +131,6 @@ class OutageFilter(logging.Filter):
         if backend:
             record.msg = f"{record.getMessage()}: {backend} unavailable: {error}"
             record.args = ()
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
             record.exc_info = record.exc_text = None
         return True

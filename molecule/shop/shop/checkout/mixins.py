@@ -11,6 +11,7 @@ from oscar.apps.checkout import mixins
 from oscar.core.loading import get_model
 
 Source = get_model("payment", "Source")
+StockRecord = get_model("partner", "StockRecord")
 SourceType = get_model("payment", "SourceType")
 
 PAY_ON_DELIVERY = {"code": "pay-on-delivery", "name": "Pay on delivery"}
@@ -23,6 +24,13 @@ class OrderPlacementMixin(mixins.OrderPlacementMixin):
             code=PAY_ON_DELIVERY["code"], defaults={"name": PAY_ON_DELIVERY["name"]}
         )
         self.add_payment_source(Source(source_type=kind, currency=total.currency, amount_allocated=total.incl_tax))
+
+    def place_order(self, order_number: str, user: Any, basket: Any, *args: Any, **kwargs: Any) -> Any:
+        """Stock first, in one order for everybody: the lines' foreign keys would lock it to read and the allocation
+        then to write, in which any two orders of one product meet in a deadlock."""
+        records = sorted(line.stockrecord_id for line in basket.all_lines())
+        list(StockRecord.objects.select_for_update().filter(pk__in=records).order_by("pk"))
+        return super().place_order(order_number, user, basket, *args, **kwargs)
 
     def send_order_placed_email(self, order: Any) -> None:
         """After the commit: no confirmation of an order that was rolled back, and no order lost to a mail server."""
