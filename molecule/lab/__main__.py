@@ -39,7 +39,10 @@ def log(text: str) -> None:
 
 def up(lab: Lab) -> None:
     client = daemon.ensure(log)
-    nodes.check_room(lab, client.info()["DockerRootDir"])
+    running = {node.name for node in client.containers.list(filters={"label": LABEL}, ignore_removed=True)}
+    nodes.check_room(lab, client.info()["DockerRootDir"], running)
+    with state.lock(f"lab-{lab.name}", shared_by_all_clones=True):
+        nodes.ensure_network(client, lab, log)
     with state.lock("images", shared_by_all_clones=True):
         for release in sorted({*lab.releases, power.RELEASE}):
             images.build(client, log, release)
@@ -47,7 +50,6 @@ def up(lab: Lab) -> None:
             uml.build(client, log, release)
         cache.build(client, log)
     with state.lock(f"lab-{lab.name}", shared_by_all_clones=True):
-        nodes.ensure_network(client, lab, log)
         nodes.ensure_services(client, lab, log)
         for node in lab.nodes:
             nodes.ensure_node(client, lab, node, log)
@@ -73,7 +75,7 @@ def set_power(lab: Lab, action: str, name: str) -> None:
 
 def status() -> None:
     client = daemon.connect()
-    for container in client.containers.list(all=True, filters={"label": LABEL}):
+    for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
         print(f"{container.labels.get(LABEL_NAME, '-'):22} {container.name:42} {container.status}")
 
 

@@ -36,7 +36,8 @@ def ensure(client: docker.DockerClient, log, network: str, address: str) -> None
     """The running cache with `address` in `network`."""
     try:
         container = client.containers.get(NAME)
-        if container.attrs["Config"]["Image"] != image():
+        # A stopped one may have a leg in a network that is gone, and would not start; its packages are in VOLUME.
+        if container.status != "running" or container.attrs["Config"]["Image"] != image():
             container.remove(force=True)
             raise docker.errors.NotFound("an older definition")
     except docker.errors.NotFound:
@@ -51,7 +52,6 @@ def ensure(client: docker.DockerClient, log, network: str, address: str) -> None
             restart_policy={"Name": "unless-stopped"},
             init=True,
         )
-    if container.status != "running":
         container.start()
         container.reload()
     if network not in container.attrs["NetworkSettings"]["Networks"]:

@@ -18,6 +18,8 @@ NODES_FILE = ROOT / "molecule" / "nodes.yml"
 LABEL = "cloudexit.lab"
 LABEL_NAME = "cloudexit.lab.name"
 LABEL_POWER = "cloudexit.lab.power"  # carried by nodes, whose power may be cut; not by the switch itself
+LABEL_DEFINITION = "cloudexit.lab.definition"  # what a node was made as
+LABEL_CLONE = "cloudexit.lab.clone"  # the working copy that made a network
 RELEASES = {"12": "bookworm", "13": "trixie"}
 POWER_ADDRESS = 2
 CACHE_ADDRESS = 3
@@ -46,6 +48,12 @@ class Node:
     @property
     def container(self) -> str:
         return f"cloudexit-{self.lab}-{self.name}"
+
+    @property
+    def definition(self) -> str:
+        """What cannot change in a node that exists."""
+        hardware = f", {self.memory} MiB, disks {' '.join(self.disks) or 'none'}" if self.kind == "vm" else ""
+        return f"{self.kind} {self.address}, Debian {self.release}{hardware}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import docker
@@ -19,7 +19,19 @@ import docker.types
 from docker.models.containers import Container
 
 from . import cache, images, power, state, uml
-from .definitions import CACHE_ADDRESS, LABEL, LABEL_NAME, LABEL_POWER, POWER_ADDRESS, Lab, LabError, Node
+from .definitions import (
+    CACHE_ADDRESS,
+    LABEL,
+    LABEL_CLONE,
+    LABEL_DEFINITION,
+    LABEL_NAME,
+    LABEL_POWER,
+    POWER_ADDRESS,
+    ROOT,
+    Lab,
+    LabError,
+    Node,
+)
 from .files import archive
 
 Log = Callable[[str], None]
@@ -27,9 +39,12 @@ CONTAINER_MEMORY = 400  # MiB a plain node of the site was seen to use at most, 
 DISK_GIB = 1.0  # GiB a node was seen to write, rounded up
 
 
-def check_room(lab: Lab, docker_root: str) -> None:
-    """Refuse before anything is created what cannot fit."""
-    needed = sum(n.memory if n.kind == "vm" else CONTAINER_MEMORY for n in lab.nodes)
+def check_room(lab: Lab, docker_root: str, running: Collection[str] = ()) -> None:
+    """Refuse before anything is created what cannot fit; what runs already has its room."""
+    waiting = [node for node in lab.nodes if node.container not in running]
+    if not waiting:
+        return
+    needed = sum(n.memory if n.kind == "vm" else CONTAINER_MEMORY for n in waiting)
     with open("/proc/meminfo", encoding="ascii") as handle:
         available = next(int(line.split()[1]) // 1024 for line in handle if line.startswith("MemAvailable"))
     if available < needed:
@@ -38,7 +53,7 @@ def check_room(lab: Lab, docker_root: str) -> None:
             "stop another lab (`molecule/lab status`, `molecule/lab down <lab>`) or use a larger machine"
         )
     free = shutil.disk_usage(docker_root).free / 2**30
-    wanted = 4 + DISK_GIB * len(lab.nodes)
+    wanted = 4 + DISK_GIB * len(waiting)
     if free < wanted:
         raise LabError(
             f"lab {lab.name} needs {wanted:.0f} GiB in {docker_root}, {free:.1f} GiB are free: "
@@ -62,6 +77,12 @@ def check_subnet(lab: Lab, routes: list[dict[str, Any]]) -> None:
 def ensure_network(client: docker.DockerClient, lab: Lab, log: Log) -> None:
     for network in client.networks.list(names=[lab.network]):
         if network.name == lab.network:
+            clone = network.attrs["Labels"].get(LABEL_CLONE, str(ROOT))
+            if clone != str(ROOT):
+                raise LabError(
+                    f"lab {lab.name} was made from {clone}, whose keys its nodes know: "
+                    f"`molecule/lab down {lab.name}` (here or there) removes them, then run the same again"
+                )
             config = network.attrs["IPAM"]["Config"]
             if config and config[0]["Subnet"] == str(lab.subnet):
                 return
@@ -74,7 +95,7 @@ def ensure_network(client: docker.DockerClient, lab: Lab, log: Log) -> None:
         lab.network,
         driver="bridge",
         ipam=docker.types.IPAMConfig(pool_configs=[pool]),
-        labels=lab.labels,
+        labels={**lab.labels, LABEL_CLONE: str(ROOT)},
         check_duplicate=True,
     )
 
@@ -137,11 +158,18 @@ def find_started(client: docker.DockerClient, name: str) -> Container | None:
 
 def ensure_node(client: docker.DockerClient, lab: Lab, node: Node, log: Log) -> None:
     container = find_started(client, node.container)
-    if container is None:
+    if container is not None:
+        made = container.labels.get(LABEL_DEFINITION, node.definition)
+        if made != node.definition:
+            raise LabError(
+                f"node {node.name} was made as {made!r} and is {node.definition!r} now: "
+                f"`molecule/lab down {lab.name}` removes the old nodes with their data, then run the same again"
+            )
+    else:
         log(f"node {node.name} {node.address} Debian {node.release}{' with a kernel of its own' * (node.kind == 'vm')}")
         vm = node.kind == "vm"
         args = uml.container_args(node, uml.guest(client, node.release)) if vm else container_args(node)
-        args["labels"] = {LABEL_POWER: lab.name}
+        args["labels"] = {LABEL_POWER: lab.name, LABEL_DEFINITION: node.definition}
         container = _create(client, lab, node.container, node.name, node.address, args)
         seed = archive(files_for(lab))
         container.put_archive("/", archive(uml.files(seed)) if vm else seed)
@@ -159,7 +187,8 @@ def ensure_services(client: docker.DockerClient, lab: Lab, log: Log) -> None:
         container.put_archive("/", archive(power.files()))
     if container.status != "running":
         container.start()
-    cache.ensure(client, log, lab.network, lab.at(CACHE_ADDRESS))
+    with state.lock("cache", shared_by_all_clones=True):
+        cache.ensure(client, log, lab.network, lab.at(CACHE_ADDRESS))
 
 
 def wait_ssh(nodes: Iterable[Node], timeout: float = 90) -> None:
@@ -183,7 +212,7 @@ def wait_ssh(nodes: Iterable[Node], timeout: float = 90) -> None:
 def remove(client: docker.DockerClient, lab_name: str | None, log: Log) -> None:
     """Containers and networks of one lab, or of all labs with None; volumes and images stay."""
     label = f"{LABEL_NAME}={lab_name}" if lab_name else LABEL
-    for container in client.containers.list(all=True, filters={"label": label}):
+    for container in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
         log(f"removing {container.name}")
         container.remove(force=True, v=True)
     for network in client.networks.list(filters={"label": label}):

@@ -60,7 +60,7 @@ def build(client: docker.DockerClient, log, release: str) -> None:
 
 def _in_use(client: docker.DockerClient) -> list[str]:
     """Files in the volume that some container boots from, running or not."""
-    nodes = client.containers.list(all=True, filters={"label": LABEL})
+    nodes = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     variables = [line.partition("=") for node in nodes for line in node.attrs["Config"]["Env"] or ()]
     return sorted({Path(value).name for name, _equals, value in variables if name == "NODE_GUEST"})
 

@@ -97,7 +97,7 @@ def act(label: str, method: str, path: str) -> tuple[int, bytes]:
 
 class Switch(http.server.BaseHTTPRequestHandler):
     label = ""
-    protocol_version = "HTTP/1.1"
+    timeout = 30
 
     def answer(self) -> None:
         try:
