@@ -4,39 +4,6 @@
 
 from __future__ import annotations
 
-DOCUMENTATION = r"""
-name: pcs_cluster_plan
-short_description: Classify a cluster from what its members say and plan what a run does
-version_added: 0.1.0
-author: The cloudexit maintainers (@cloudexit)
-description: For the role C(cloudexit.ha_stack.pcs_cluster); see there.
-options:
-  _input:
-    description: The wanted cluster.
-    type: dict
-    required: true
-  hostvars:
-    description: Ansible's C(hostvars).
-    type: dict
-    required: true
-  register:
-    description: Name under which each member holds the result of M(cloudexit.ha_stack.pcs_cluster_info).
-    type: str
-    required: true
-"""
-
-EXAMPLES = r"""
-- name: See what a run would do
-  ansible.builtin.debug:
-    msg: "{{ wanted | cloudexit.ha_stack.pcs_cluster_plan(hostvars, 'cluster_info') }}"
-"""
-
-RETURN = r"""
-_value:
-  description: C(state), C(hosts), C(problems), C(warnings), C(actor), C(changes) and the steps to take.
-  type: dict
-"""
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,8 +32,9 @@ def complete(wish: dict[str, Any], hostvars: Mapping[str, Any]) -> dict[str, Any
     """The wish with each member's addresses, and options as pcs and corosync.conf spell them."""
     done = {**wish, "members": {m: addresses(m, hostvars) for m in wish["member_names"]}}
     for section in ("totem", "quorum", "crypto"):
-        done[section] = {k: "" if v is None else str(int(v) if isinstance(v, bool) else v)
-                         for k, v in wish[section].items()}
+        done[section] = {
+            k: "" if v is None else str(int(v) if isinstance(v, bool) else v) for k, v in wish[section].items()
+        }
     return done
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from typing import Any, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-EMPTY_CIB = (
-    '<cib><configuration><crm_config/><nodes/><resources/><constraints/></configuration><status/></cib>'
-)
+EMPTY_CIB = "<cib><configuration><crm_config/><nodes/><resources/><constraints/></configuration><status/></cib>"
 HIDDEN = "********"
 RESOURCE_TAGS = ("primitive", "group", "clone", "bundle")
 CONSTRAINT_TAGS = {"orders": "rsc_order", "colocations": "rsc_colocation", "locations": "rsc_location"}
@@ -24,8 +23,19 @@ OPTION_SETS = {
     "op_defaults": ("op_defaults", "meta_attributes", "op_defaults-options"),
 }
 TIME_ATTRIBUTES = ("interval", "timeout", "start-delay")
-_UNITS = {"": 1000.0, "s": 1000.0, "sec": 1000.0, "ms": 1.0, "msec": 1.0, "us": 0.001, "usec": 0.001,
-          "m": 60000.0, "min": 60000.0, "h": 3600000.0, "hr": 3600000.0}
+_UNITS = {
+    "": 1000.0,
+    "s": 1000.0,
+    "sec": 1000.0,
+    "ms": 1.0,
+    "msec": 1.0,
+    "us": 0.001,
+    "usec": 0.001,
+    "m": 60000.0,
+    "min": 60000.0,
+    "h": 3600000.0,
+    "hr": 3600000.0,
+}
 _ROLES = {"master": "promoted", "slave": "unpromoted"}
 _TRUE = ("true", "yes", "on", "y", "1")
 _FALSE = ("false", "no", "off", "n", "0")
@@ -36,6 +46,7 @@ class CibError(Exception):
 
 
 # --- values -------------------------------------------------------------------------------------------------------
+
 
 def text(value: Any) -> str:
     """The way Pacemaker spells a value that came from YAML."""
@@ -85,6 +96,7 @@ def owned(owner: str, identifier: str) -> bool:
 
 # --- checking a wish ----------------------------------------------------------------------------------------------
 
+
 def check(owner: str, wish: dict[str, Any]) -> list[str]:
     """Everything wrong in a wish that can be seen without the cluster."""
     wrong: list[str] = []
@@ -107,8 +119,10 @@ def check(owner: str, wish: dict[str, Any]) -> list[str]:
         for operation in primitive.get("operations") or []:
             key = (operation["name"], milliseconds(text(operation.get("interval") or "0")))
             if key in seen:
-                wrong.append(f"primitive {primitive['id']}: two {key[0]} operations with one interval;"
-                             " Pacemaker wants a different interval for each role")
+                wrong.append(
+                    f"primitive {primitive['id']}: two {key[0]} operations with one interval;"
+                    " Pacemaker wants a different interval for each role"
+                )
             seen.append(key)
     parents: dict[str, str] = {}
     for group in _items(wish, "groups"):
@@ -126,7 +140,7 @@ def check(owner: str, wish: dict[str, Any]) -> list[str]:
         if clone["resource"] in parents:
             wrong.append(f"{clone['resource']!r} is in {parents[clone['resource']]} and in {clone['id']}")
         parents[clone["resource"]] = clone["id"]
-    for name in (wish.get("secret_params") or {}):
+    for name in wish.get("secret_params") or {}:
         if name not in primitives:
             wrong.append(f"secret_params: {name!r} is not among the primitives")
     for kind in CONSTRAINT_TAGS:
@@ -158,7 +172,9 @@ def agent(name: str) -> dict[str, str]:
         return {"class": parts[0], "provider": parts[1], "type": parts[2]}
     if len(parts) == 2 and parts[0] in ("systemd", "stonith", "lsb", "service") and all(parts):
         return {"class": parts[0], "type": parts[1]}
-    raise CibError(f"agent {name!r} is none of ocf:provider:type, systemd:unit, stonith:agent, lsb:script, service:name")
+    raise CibError(
+        f"agent {name!r} is none of ocf:provider:type, systemd:unit, stonith:agent, lsb:script, service:name"
+    )
 
 
 def _items(wish: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -167,6 +183,7 @@ def _items(wish: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 # --- writing the wish into a tree ----------------------------------------------------------------------------------
+
 
 def build(cib: ET.Element, owner: str, wish: dict[str, Any], purge: bool = False) -> ET.Element:
     """A copy of the CIB in which the owner has what he wishes; what already means the same stays as it is."""
@@ -190,8 +207,9 @@ def _section(configuration: ET.Element, name: str) -> ET.Element:
     return found if found is not None else ET.SubElement(configuration, name)
 
 
-def _options(parent: ET.Element, tag: str, default_id: str, values: dict[str, Any], exact: bool,
-             position: int | None = None) -> None:
+def _options(
+    parent: ET.Element, tag: str, default_id: str, values: dict[str, Any], exact: bool, position: int | None = None
+) -> None:
     """Bring the name/value pairs of the first set without a rule to `values`; None removes; exact drops the others."""
     wanted = {name: text(value) for name, value in values.items() if value is not None}
     holder = next((e for e in parent.findall(tag) if e.find("rule") is None), None)
@@ -241,8 +259,10 @@ def _resources(resources: ET.Element, owner: str, wish: dict[str, Any]) -> None:
         if found is None:
             found = by_id[identifier] = ET.Element(tag, {"id": identifier})
         elif found.tag != tag:
-            raise CibError(f"{identifier} is a {found.tag} in the cluster and shall be a {tag}:"
-                           f" remove it first (pcs resource delete {identifier})")
+            raise CibError(
+                f"{identifier} is a {found.tag} in the cluster and shall be a {tag}:"
+                f" remove it first (pcs resource delete {identifier})"
+            )
         return found
 
     def place(child: ET.Element, parent: ET.Element, position: int) -> None:
@@ -261,18 +281,24 @@ def _resources(resources: ET.Element, owner: str, wish: dict[str, Any]) -> None:
     for spec in _items(wish, "groups"):
         group = element("group", spec["id"])
         for foreign in [m.get("id", "") for m in group.findall("primitive") if not owned(owner, m.get("id", ""))]:
-            raise CibError(f"group {spec['id']} contains {foreign}, which is not {owner}'s:"
-                           f" take it out first (pcs resource group remove {spec['id']} {foreign})")
+            raise CibError(
+                f"group {spec['id']} contains {foreign}, which is not {owner}'s:"
+                f" take it out first (pcs resource group remove {spec['id']} {foreign})"
+            )
         for position, member in enumerate(spec["members"]):
             place(by_id[member], group, position)
         for left in [e for e in group.findall("primitive") if e.get("id") not in spec["members"]]:
             place(left, resources, len([e for e in resources if e.tag in RESOURCE_TAGS]))
-        _options(group, "meta_attributes", f"{spec['id']}-meta_attributes", spec.get("meta") or {}, exact=False, position=0)
+        _options(
+            group, "meta_attributes", f"{spec['id']}-meta_attributes", spec.get("meta") or {}, exact=False, position=0
+        )
     for spec in _items(wish, "clones"):
         clone = element("clone", spec["id"])
         for left in [e for e in clone if e.tag in RESOURCE_TAGS and e.get("id") != spec["resource"]]:
-            raise CibError(f"clone {spec['id']} is made of {left.get('id')} in the cluster and shall be of"
-                           f" {spec['resource']}: remove it first (pcs resource delete {spec['id']})")
+            raise CibError(
+                f"clone {spec['id']} is made of {left.get('id')} in the cluster and shall be of"
+                f" {spec['resource']}: remove it first (pcs resource delete {spec['id']})"
+            )
         place(by_id[spec["resource"]], clone, 0)
         meta = dict(spec.get("meta") or {})
         if spec.get("promotable") is not None:
@@ -302,8 +328,14 @@ def _primitive(element: ET.Element, spec: dict[str, Any], secrets: dict[str, Any
                 element.set(name, wanted[name])
         elif name in element.attrib:
             del element.attrib[name]
-    _options(element, "instance_attributes", f"{identifier}-instance_attributes",
-             {**(spec.get("params") or {}), **secrets}, exact=True, position=0)
+    _options(
+        element,
+        "instance_attributes",
+        f"{identifier}-instance_attributes",
+        {**(spec.get("params") or {}), **secrets},
+        exact=True,
+        position=0,
+    )
     _options(element, "meta_attributes", f"{identifier}-meta_attributes", spec.get("meta") or {}, exact=False)
     if spec.get("operations") is not None:
         _operations(element, identifier, spec["operations"])
@@ -318,14 +350,20 @@ def _operations(primitive: ET.Element, identifier: str, wanted: list[dict[str, A
     existing = {(e.get("name"), milliseconds(e.get("interval", "0"))): e for e in holder.findall("op")}
     for spec in wanted:
         attributes = {
-            "name": spec["name"], "interval": text(spec.get("interval") or "0s"), "timeout": spec.get("timeout"),
-            "role": spec.get("role"), "on-fail": spec.get("on_fail"), "start-delay": spec.get("start_delay"),
-            "enabled": spec.get("enabled"), "record-pending": spec.get("record_pending"),
+            "name": spec["name"],
+            "interval": text(spec.get("interval") or "0s"),
+            "timeout": spec.get("timeout"),
+            "role": spec.get("role"),
+            "on-fail": spec.get("on_fail"),
+            "start-delay": spec.get("start_delay"),
+            "enabled": spec.get("enabled"),
+            "record-pending": spec.get("record_pending"),
         }
         found = existing.pop((spec["name"], milliseconds(attributes["interval"] or "0")), None)
         if found is None:
-            found = ET.SubElement(holder, "op", {
-                "id": f"{identifier}-{spec['name']}-interval-{_plain(attributes['interval'] or '0s')}"})
+            found = ET.SubElement(
+                holder, "op", {"id": f"{identifier}-{spec['name']}-interval-{_plain(attributes['interval'] or '0s')}"}
+            )
         _attributes(found, attributes, ("timeout", "role", "on-fail", "start-delay", "enabled", "record-pending"))
         _options(found, "instance_attributes", f"{found.get('id')}-params", spec.get("params") or {}, exact=True)
     for unwanted in existing.values():
@@ -366,9 +404,16 @@ def _rule(constraint: ET.Element, spec: dict[str, Any]) -> None:
     if not wanted:
         return
     rule = rules[0] if rules else ET.SubElement(constraint, "rule", {"id": f"{spec['id']}-rule"})
-    _attributes(rule, {"score": wanted.get("score"), "score-attribute": wanted.get("score_attribute"),
-                       "role": wanted.get("role"), "boolean-op": wanted.get("boolean_op")},
-                ("score", "score-attribute", "role", "boolean-op"))
+    _attributes(
+        rule,
+        {
+            "score": wanted.get("score"),
+            "score-attribute": wanted.get("score_attribute"),
+            "role": wanted.get("role"),
+            "boolean-op": wanted.get("boolean_op"),
+        },
+        ("score", "score-attribute", "role", "boolean-op"),
+    )
     expressions = [{k: text(v) for k, v in e.items() if v is not None} for e in wanted.get("expressions") or []]
     if [{k: v for k, v in e.attrib.items() if k != "id"} for e in rule] != expressions:
         for child in list(rule):
@@ -379,11 +424,18 @@ def _rule(constraint: ET.Element, spec: dict[str, Any]) -> None:
 
 def _sets(constraint: ET.Element, spec: dict[str, Any]) -> None:
     def describe_set(element: ET.Element) -> tuple[dict[str, str], list[str | None]]:
-        return ({k: normal(k, v) for k, v in element.attrib.items() if k != "id"},
-                [r.get("id") for r in element.findall("resource_ref")])
+        return (
+            {k: normal(k, v) for k, v in element.attrib.items() if k != "id"},
+            [r.get("id") for r in element.findall("resource_ref")],
+        )
 
-    wanted = [({name.replace("_", "-"): text(s[name]) for name in _SET_ATTRIBUTES if s.get(name) is not None},
-               list(s["resources"])) for s in spec.get("sets") or []]
+    wanted = [
+        (
+            {name.replace("_", "-"): text(s[name]) for name in _SET_ATTRIBUTES if s.get(name) is not None},
+            list(s["resources"]),
+        )
+        for s in spec.get("sets") or []
+    ]
     existing = constraint.findall("resource_set")
     if [describe_set(e) for e in existing] == [({k: normal(k, v) for k, v in a.items()}, r) for a, r in wanted]:
         return
@@ -409,8 +461,11 @@ def _topology(configuration: ET.Element, owner: str, wish: dict[str, Any], purge
         if found is not None and not owned(owner, found.get("id", "")):
             raise CibError(f"fencing level {index} of {target} is {found.get('id')}, which is not {owner}'s")
         if found is None:
-            found = ET.SubElement(topology, "fencing-level", {
-                "id": f"{owner}-level-{_plain(target)}-{index}", "target": target, "index": index})
+            found = ET.SubElement(
+                topology,
+                "fencing-level",
+                {"id": f"{owner}-level-{_plain(target)}-{index}", "target": target, "index": index},
+            )
         devices = ",".join(level["devices"])
         if found.get("devices") != devices:
             found.set("devices", devices)
@@ -424,7 +479,9 @@ def _topology(configuration: ET.Element, owner: str, wish: dict[str, Any], purge
 
 def _purge(configuration: ET.Element, owner: str, wish: dict[str, Any]) -> None:
     """Remove the owner's resources and constraints that the wish does not list."""
-    listed = {item["id"] for kind in ("primitives", "groups", "clones", *CONSTRAINT_TAGS) for item in _items(wish, kind)}
+    listed = {
+        item["id"] for kind in ("primitives", "groups", "clones", *CONSTRAINT_TAGS) for item in _items(wish, kind)
+    }
     constraints = _section(configuration, "constraints")
     resources = _section(configuration, "resources")
     for element in [e for e in constraints if owned(owner, e.get("id", "")) and e.get("id") not in listed]:
@@ -437,8 +494,11 @@ def _purge(configuration: ET.Element, owner: str, wish: dict[str, Any]) -> None:
             identifier = child.get("id", "")
             if child.tag not in RESOURCE_TAGS or not owned(owner, identifier) or identifier in listed:
                 continue
-            if any(e.get("id") in listed or not owned(owner, e.get("id", "")) for e in child.iter()
-                   if e.tag in RESOURCE_TAGS and e is not child):
+            if any(
+                e.get("id") in listed or not owned(owner, e.get("id", ""))
+                for e in child.iter()
+                if e.tag in RESOURCE_TAGS and e is not child
+            ):
                 raise CibError(f"{identifier} is no longer listed, but contains a resource that stays")
             gone.update(e.get("id", "") for e in child.iter() if e.tag in RESOURCE_TAGS)
             parent.remove(child)
@@ -449,18 +509,21 @@ def _purge(configuration: ET.Element, owner: str, wish: dict[str, Any]) -> None:
         uses |= {r.get("id", "") for r in element.iter("resource_ref")}
         if uses & gone:
             if not owned(owner, element.get("id", "")) and not element.get("id", "").startswith("cli-"):
-                raise CibError(f"constraint {element.get('id')} is not {owner}'s and refers to"
-                               f" {', '.join(sorted(uses & gone))}, which is to go: remove it first"
-                               f" (pcs constraint delete {element.get('id')})")
+                raise CibError(
+                    f"constraint {element.get('id')} is not {owner}'s and refers to"
+                    f" {', '.join(sorted(uses & gone))}, which is to go: remove it first"
+                    f" (pcs constraint delete {element.get('id')})"
+                )
             constraints.remove(element)
 
 
 # --- describing ----------------------------------------------------------------------------------------------------
 
+
 def describe(cib: ET.Element, owner: str, wish: dict[str, Any], hide: Iterable[str] = ()) -> dict[str, Any]:
     """The owner's part of a CIB (and the cluster options he lists) as plain data, for a diff a person reads."""
     result: dict[str, Any] = {}
-    for kind, (section, tag, unused) in OPTION_SETS.items():
+    for kind, (section, tag, _) in OPTION_SETS.items():
         pairs = _pairs(cib.find(f"configuration/{section}"), tag)
         shown = {name: pairs[name] for name in wish.get(kind) or {} if name in pairs}
         if shown:
@@ -479,8 +542,11 @@ def describe(cib: ET.Element, owner: str, wish: dict[str, Any], hide: Iterable[s
             constraints[element.get("id", "")] = _plain_tree(element)
     if constraints:
         result["constraints"] = constraints
-    levels = {f"{e.get('target')} {e.get('index')}": e.get("devices")
-              for e in cib.iterfind("configuration/fencing-topology/fencing-level") if owned(owner, e.get("id", ""))}
+    levels = {
+        f"{e.get('target')} {e.get('index')}": e.get("devices")
+        for e in cib.iterfind("configuration/fencing-topology/fencing-level")
+        if owned(owner, e.get("id", ""))
+    }
     if levels:
         result["topology"] = levels
     return result
@@ -544,78 +610,102 @@ def changes(before: dict[str, Any], after: dict[str, Any], path: str = "") -> li
 
 def secrets_changed(before: ET.Element, after: ET.Element, secret_params: dict[str, dict[str, Any]]) -> list[str]:
     """Which hidden parameters get another value; their values are not told."""
-    lines = []
+    lines: list[str] = []
     for identifier, params in secret_params.items():
         old, new = (_pairs(t.find(f".//primitive[@id='{identifier}']"), "instance_attributes") for t in (before, after))
-        lines.extend(f"resources.{identifier}.params.{name}: another secret" for name in params
-                     if name in old and old[name] != new.get(name))
+        lines.extend(
+            f"resources.{identifier}.params.{name}: another secret"
+            for name in params
+            if name in old and old[name] != new.get(name)
+        )
     return lines
 
 
 def unmonitored(wish: dict[str, Any]) -> list[str]:
     """Primitives whose failure Pacemaker would not notice."""
-    return [p["id"] for p in _items(wish, "primitives") if p.get("operations") is not None
-            and not any(o["name"] == "monitor" and o.get("interval") for o in p["operations"])]
+    return [
+        p["id"]
+        for p in _items(wish, "primitives")
+        if p.get("operations") is not None
+        and not any(o["name"] == "monitor" and o.get("interval") for o in p["operations"])
+    ]
 
 
 # --- reading what the cluster says -----------------------------------------------------------------------------------
 
+
 def new_complaints(old: str, new: str) -> list[str]:
     """What crm_verify holds against the new CIB and did not hold against the old one; its summaries are left out."""
+
     def lines(output: str) -> list[str]:
-        cleaned = (re.sub(r"^(\([a-z_]+\)\s+)?(Entity: line \d+: )?(error: )?", "", line).strip()
-                   for line in output.splitlines())
-        return [line for line in dict.fromkeys(cleaned) if line and not re.match(
-            r"(warning|notice|info): |crm_verify: |Configuration invalid|CIB did not pass schema validation", line)]
+        cleaned = (
+            re.sub(r"^(\([a-z_]+\)\s+)?(Entity: line \d+: )?(error: )?", "", line).strip()
+            for line in output.splitlines()
+        )
+        return [
+            line
+            for line in dict.fromkeys(cleaned)
+            if line
+            and not re.match(
+                r"(warning|notice|info): |crm_verify: |Configuration invalid|CIB did not pass schema validation", line
+            )
+        ]
 
     known = lines(old)
     return [line for line in lines(new) if line not in known]
 
 
 def failures(status: ET.Element, owner: str) -> dict[str, str]:
-    """Failed actions of the owner's resources in `crm_mon --output-as=xml`: a key that is new for a new failure → text."""
+    """Failed actions of the owner's resources in `crm_mon --output-as=xml`: key (new for each failure) to text."""
     found: dict[str, str] = {}
     for failure in status.iterfind("failures/failure"):
         key = failure.get("op_key", "")
         match = re.fullmatch(r"(.+)_([a-z-]+)_(\d+)", key)
         name = (match.group(1) if match else key).split(":")[0]
         if owned(owner, name):
-            words = [f"{name}: {match.group(2) if match else failure.get('task', 'action')} on {failure.get('node')}"
-                     f" failed: {failure.get('exitstatus', 'unknown error')}"]
+            words = [
+                f"{name}: {match.group(2) if match else failure.get('task', 'action')} on {failure.get('node')}"
+                f" failed: {failure.get('exitstatus', 'unknown error')}"
+            ]
             if failure.get("exitreason"):
                 words.append(f"({failure.get('exitreason')})")
-            elif failure.get("status") not in (None, "complete"):
+            elif (failure.get("status") or "complete").lower() not in ("complete", "done"):
                 words.append(f"({failure.get('status')})")
-            found[f"{key} {failure.get('node')} {failure.get('call')} {failure.get('last-rc-change')}"] = " ".join(words)
+            found[f"{key} {failure.get('node')} {failure.get('call')} {failure.get('last-rc-change')}"] = " ".join(
+                words
+            )
     return found
 
 
 def idle(status: ET.Element, cib: ET.Element, wish: dict[str, Any]) -> list[str]:
     """Wished resources that should be active (promoted, for a promotable clone) and are so nowhere."""
-    if same("x", _pairs(cib.find("configuration/crm_config"), "cluster_property_set").get("maintenance-mode", "false"),
-            "true"):
+    if same(
+        "x",
+        _pairs(cib.find("configuration/crm_config"), "cluster_property_set").get("maintenance-mode", "false"),
+        "true",
+    ):
         return []
     active: dict[str, set[str]] = {}
-    for element in status.iter("resource"):
-        if element.get("active") == "true" and element.get("failed") != "true":
-            roles = active.setdefault(element.get("id", "").split(":")[0], set())
-            roles.add(normal("role", element.get("role", "")))
+    for resource in status.iter("resource"):
+        if resource.get("active") == "true" and resource.get("failed") != "true":
+            roles = active.setdefault(resource.get("id", "").split(":")[0], set())
+            roles.add(normal("role", resource.get("role", "")))
     parents = _parents(cib)
     result = []
     for spec in _items(wish, "primitives"):
-        element = cib.find(f".//primitive[@id='{spec['id']}']")
+        link = cib.find(f".//primitive[@id='{spec['id']}']")
         chain: list[ET.Element] = []
-        while element is not None and element.tag in RESOURCE_TAGS:
-            chain.append(element)
-            element = parents.get(element)
+        while link is not None and link.tag in RESOURCE_TAGS:
+            chain.append(link)
+            link = parents.get(link)
         meta: dict[str, str] = {}
-        for link in chain:
-            meta = {**_pairs(link, "meta_attributes"), **meta}
+        for element in chain:
+            meta = {**_pairs(element, "meta_attributes"), **meta}
         target = normal("role", meta.get("target-role", "started"))
         if target == "stopped" or same("x", meta.get("is-managed", "true"), "false"):
             continue
         roles = active.get(spec["id"], set())
         promotable = same("x", meta.get("promotable", "false"), "true") and target != "unpromoted"
-        if not roles or promotable and "promoted" not in roles:
+        if not roles or (promotable and "promoted" not in roles):
             result.append(spec["id"] + (" (not promoted)" if roles else ""))
     return result

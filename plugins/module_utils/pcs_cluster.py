@@ -65,13 +65,17 @@ def parse_crm_mon(output: str) -> dict[str, Any]:
     return {
         "dc": dc.get("name") if dc is not None and dc.get("present") == "true" else None,
         "quorate": dc is not None and dc.get("with_quorum") == "true",
-        "online": sorted(n.get("name", "") for n in tree.iterfind("nodes/node")
-                         if n.get("online") == "true" and n.get("pending") != "true" and n.get("unclean") != "true"),
+        "online": sorted(
+            n.get("name", "")
+            for n in tree.iterfind("nodes/node")
+            if n.get("online") == "true" and n.get("pending") != "true" and n.get("unclean") != "true"
+        ),
         "nodes": sorted(n.get("name", "") for n in tree.iterfind("nodes/node") if n.get("type") == "member"),
     }
 
 
 # --- one host -----------------------------------------------------------------------------------------------------
+
 
 def host_state(info: dict[str, Any] | None, cluster_name: str, host: str) -> str:
     """How one host stands to the wanted cluster."""
@@ -98,6 +102,7 @@ def _is_packaged(conf: dict[str, Any]) -> bool:
 
 # --- the wish -----------------------------------------------------------------------------------------------------
 
+
 def check_wish(wish: dict[str, Any]) -> list[str]:
     """Everything wrong in the inputs that can be seen without asking a host."""
     wrong: list[str] = []
@@ -106,8 +111,10 @@ def check_wish(wish: dict[str, Any]) -> list[str]:
     for twice in sorted({m for m in members if members.count(m) > 1}):
         wrong.append(f"member {twice} is listed twice in pcs_cluster_members ({', '.join(members)})")
     if len(set(members)) < 2:
-        wrong.append(f"a cluster needs at least 2 members, pcs_cluster_members has {len(set(members))}"
-                     f" ({', '.join(members) or 'none'})")
+        wrong.append(
+            f"a cluster needs at least 2 members, pcs_cluster_members has {len(set(members))}"
+            f" ({', '.join(members) or 'none'})"
+        )
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", wish["name"]):
         wrong.append(f"pcs_cluster_name {wish['name']!r} is not 1 to 15 letters, digits, dots, hyphens or underscores")
     seen: dict[str, str] = {}
@@ -118,15 +125,17 @@ def check_wish(wish: dict[str, Any]) -> list[str]:
             try:
                 ipaddress.ip_address(address)
             except ValueError:
-                wrong.append(f"member {member}: address {address!r} is not an IP address:"
-                             " set pcs_cluster_address for it")
+                wrong.append(
+                    f"member {member}: address {address!r} is not an IP address: set pcs_cluster_address for it"
+                )
             if address in seen and seen[address] != member:
                 wrong.append(f"address {address} belongs to {seen[address]} and to {member}")
             seen[address] = member
     links = {member: len(a) for member, a in addresses.items() if a}
     if len(set(links.values())) > 1:
-        wrong.append("members have different numbers of links: "
-                     + ", ".join(f"{m} {n}" for m, n in sorted(links.items())))
+        wrong.append(
+            "members have different numbers of links: " + ", ".join(f"{m} {n}" for m, n in sorted(links.items()))
+        )
     if not wish["has_password"]:
         wrong.append("the secret pcs_cluster_hacluster_password is not set")
     wrong.extend(_check_fencing(wish))
@@ -139,9 +148,11 @@ def _check_fencing(wish: dict[str, Any]) -> list[str]:
     if wish["fencing"] != "enabled":
         return [f"pcs_cluster_fencing is {wish['fencing']!r}, not enabled or disabled"]
     if not wish["fence_devices"]:
-        return ["fencing is enabled and no device is defined: describe your power switches or management boards in"
-                " pcs_cluster_fence_devices (a cluster without fencing loses data in a split;"
-                " pcs_cluster_fencing: disabled accepts that by name)"]
+        return [
+            "fencing is enabled and no device is defined: describe your power switches or management boards in"
+            " pcs_cluster_fence_devices (a cluster without fencing loses data in a split;"
+            " pcs_cluster_fencing: disabled accepts that by name)"
+        ]
     wrong = []
     names = [device["name"] for device in wish["fence_devices"]]
     for twice in sorted({n for n in names if names.count(n) > 1}):
@@ -154,20 +165,39 @@ def _check_fencing(wish: dict[str, Any]) -> list[str]:
         wrong.append(f"pcs_cluster_fence_secrets names {name}, which is not in pcs_cluster_fence_devices")
     for member in dict.fromkeys(wish["member_names"]):
         if member not in covered:
-            wrong.append(f"no fence device can fence {member}:"
-                         " name it in plugs or targets of one in pcs_cluster_fence_devices")
+            wrong.append(
+                f"no fence device can fence {member}: name it in plugs or targets of one in pcs_cluster_fence_devices"
+            )
     return wrong
 
 
 # --- the plan -----------------------------------------------------------------------------------------------------
 
+
 def plan(wish: dict[str, Any], infos: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
     """Classify the live state and say what a run does: problems (refuse), warnings, who acts, and the steps."""
-    result: dict[str, Any] = {"state": "refused", "hosts": {}, "problems": check_wish(wish), "warnings": [],
-                              "actor": None, "bootstrap": [], "join": [], "start": [], "expected": [], "totem": {}, "crypto": {}, "changes": []}
+    result: dict[str, Any] = {
+        "state": "refused",
+        "hosts": {},
+        "problems": check_wish(wish),
+        "warnings": [],
+        "actor": None,
+        "bootstrap": [],
+        "join": [],
+        "start": [],
+        "expected": [],
+        "totem": {},
+        "crypto": {},
+        "changes": [],
+    }
     members = list(dict.fromkeys(wish["member_names"]))
     if result["problems"]:
         return result
+    if wish["fencing"] == "disabled":
+        result["warnings"].append(
+            "fencing is disabled by pcs_cluster_fencing: when members lose sight of each other, both"
+            " may run the same resources and damage shared or replicated data"
+        )
     states = {m: host_state(infos.get(m), wish["name"], m) for m in members}
     result["hosts"] = states
     by_state: dict[str, list[str]] = {}
@@ -183,15 +213,22 @@ def plan(wish: dict[str, Any], infos: dict[str, dict[str, Any] | None]) -> dict[
         result["state"] = "stopped"
         result["problems"].append(
             f"cluster {wish['name']} is stopped on {', '.join(by_state[STOPPED])} and runs on no member; nobody is"
-            " started against the will of who stopped it. Next: pcs cluster start --all, then run again")
+            " started against the will of who stopped it. Next: pcs cluster start --all, then run again"
+        )
     elif by_state.get(UNKNOWN):
         result["state"] = "unknown"
         result["problems"].append(
             f"no member that answered is in cluster {wish['name']}, but {', '.join(by_state[UNKNOWN])} could not be"
-            " asked and may be: no second cluster is made. Next: make all members reachable, run without --limit")
+            " asked and may be: no second cluster is made. Next: make all members reachable, run without --limit"
+        )
     else:
-        result.update(state="absent", actor=members[0], bootstrap=members, expected=members,
-                      changes=[f"form cluster {wish['name']} of {', '.join(members)}"])
+        result.update(
+            state="absent",
+            actor=members[0],
+            bootstrap=members,
+            expected=members,
+            changes=[f"form cluster {wish['name']} of {', '.join(members)}"],
+        )
     return result
 
 
@@ -199,27 +236,39 @@ def _foreign(name: str, host: str, info: dict[str, Any]) -> str:
     conf = info.get("conf") or {}
     nodes = ", ".join(sorted(conf.get("nodes", {})))
     if conf.get("cluster_name") == PACKAGED_NAME and _is_packaged(conf):
-        return (f"{host} runs the one-node cluster of Debian's package, and somebody has put resources into it."
-                f" Next, if they may go: pcs cluster destroy on {host}")
+        return (
+            f"{host} runs the one-node cluster of Debian's package, and somebody has put resources into it."
+            f" Next, if they may go: pcs cluster destroy on {host}"
+        )
     if conf.get("cluster_name") == name:
-        return (f"{host} has the configuration of a cluster {name} that does not know it (nodes: {nodes})."
-                f" Next, if that is a leftover: pcs cluster destroy on {host}")
-    return (f"{host} belongs to another cluster, {conf.get('cluster_name')!r} (nodes: {nodes}), and is not taken over."
-            f" Next: correct pcs_cluster_members, or, if that cluster may go: pcs cluster destroy on {host}")
+        return (
+            f"{host} has the configuration of a cluster {name} that does not know it (nodes: {nodes})."
+            f" Next, if that is a leftover: pcs cluster destroy on {host}"
+        )
+    return (
+        f"{host} belongs to another cluster, {conf.get('cluster_name')!r} (nodes: {nodes}), and is not taken over."
+        f" Next: correct pcs_cluster_members, or, if that cluster may go: pcs cluster destroy on {host}"
+    )
 
 
-def _not_quorate(infos: dict[str, dict[str, Any] | None], by_state: dict[str, list[str]],
-                 result: dict[str, Any]) -> None:
+def _not_quorate(
+    infos: dict[str, dict[str, Any] | None], by_state: dict[str, list[str]], result: dict[str, Any]
+) -> None:
     result["state"] = "forming"
     others = [f"{m} {state}" for state, ms in by_state.items() if state != FORMING for m in ms]
     result["problems"].append(
         f"corosync runs on {', '.join(by_state[FORMING])}, but the members have not formed a cluster"
         + (f" ({', '.join(others)})" if others else "")
-        + ". Next: pcs status; corosync-cfgtool -n; journalctl -u corosync -u pacemaker -n 50")
+        + ". Next: pcs status; corosync-cfgtool -n; journalctl -u corosync -u pacemaker -n 50"
+    )
 
 
-def _living(wish: dict[str, Any], infos: dict[str, dict[str, Any] | None], by_state: dict[str, list[str]],
-            result: dict[str, Any]) -> None:
+def _living(
+    wish: dict[str, Any],
+    infos: dict[str, dict[str, Any] | None],
+    by_state: dict[str, list[str]],
+    result: dict[str, Any],
+) -> None:
     """At least one member is online in our cluster."""
     online = by_state[MEMBER]
     quorate = [m for m in online if (infos[m] or {})["status"]["quorate"]]
@@ -227,7 +276,8 @@ def _living(wish: dict[str, Any], infos: dict[str, dict[str, Any] | None], by_st
         result["state"] = "no quorum"
         result["problems"].append(
             f"cluster {wish['name']} has no quorum on {', '.join(online)}. Next: bring the other members back;"
-            " if they are known to be powered off: pcs quorum unblock")
+            " if they are known to be powered off: pcs quorum unblock"
+        )
         return
     actor = quorate[0]
     info = infos[actor] or {}
@@ -235,32 +285,42 @@ def _living(wish: dict[str, Any], infos: dict[str, dict[str, Any] | None], by_st
     missing = [m for m in wish["member_names"] if m not in info["status"]["online"] and m in conf["nodes"]]
     joining = by_state.get(ABSENT, [])
     # configured as one of us, but never started: an earlier run did not get to its end
-    result["start"] = [m for m in joining if m in conf["nodes"]
-                       and ((infos[m] or {}).get("conf") or {}).get("cluster_name") == wish["name"]]
+    result["start"] = [
+        m
+        for m in joining
+        if m in conf["nodes"] and ((infos[m] or {}).get("conf") or {}).get("cluster_name") == wish["name"]
+    ]
     missing = [m for m in missing if m not in result["start"]]
     result.update(state="degraded" if missing else "healthy", actor=actor)
     states: dict[str, str] = result["hosts"]
     for member in missing:
         result["warnings"].append(
-            f"{member} is not online in cluster {wish['name']} ({states[member]}): the others are worked on. Next, if it"
-            f" does not come by itself: pcs cluster start {member}")
+            f"{member} is not online in cluster {wish['name']} ({states[member]}): the others are worked on. Next,"
+            f" if it does not come by itself: pcs cluster start {member}"
+        )
     for extra in sorted(set(conf["nodes"]) - set(wish["member_names"])):
-        result["warnings"].append(f"{extra} is in cluster {wish['name']}, but not in pcs_cluster_members; it stays."
-                                  f" To take it out: pcs cluster node remove {extra}")
+        result["warnings"].append(
+            f"{extra} is in cluster {wish['name']}, but not in pcs_cluster_members; it stays."
+            f" To take it out: pcs cluster node remove {extra}"
+        )
     for member in online:
         other = (infos[member] or {})["conf"]
         if other["config_version"] != conf["config_version"]:
-            result["warnings"].append(f"{member} has corosync.conf version {other['config_version']}, {actor} has"
-                                      f" {conf['config_version']}. Next: pcs cluster sync corosync && pcs cluster reload"
-                                      " corosync on the one with the newer")
+            result["warnings"].append(
+                f"{member} has corosync.conf version {other['config_version']}, {actor} has"
+                f" {conf['config_version']}. Next: pcs cluster sync corosync && pcs cluster reload"
+                " corosync on the one with the newer"
+            )
     for member in [m for m in joining if m in conf["nodes"] and m not in result["start"]]:
         result["problems"].append(
             f"{member} is in cluster {wish['name']} by name, but has no cluster configuration (a fresh installation?)."
-            f" Next: pcs cluster node remove {member} --skip-offline --force on {actor}, then run again")
+            f" Next: pcs cluster node remove {member} --skip-offline --force on {actor}, then run again"
+        )
     unasked = [m for m in by_state.get(UNKNOWN, []) if m not in conf["nodes"]]
     for member in unasked:
-        result["warnings"].append(f"{member} could not be asked and is not in cluster {wish['name']}; it is not added"
-                                  " in this run")
+        result["warnings"].append(
+            f"{member} could not be asked and is not in cluster {wish['name']}; it is not added in this run"
+        )
     result["join"] = [m for m in joining if m not in conf["nodes"]]
     result["totem"] = _differing(wish["totem"], conf["totem"])
     result["crypto"] = {k: v for k, v in wish["crypto"].items() if conf["totem"].get(f"crypto_{k}", "none") != v}
@@ -270,17 +330,21 @@ def _living(wish: dict[str, Any], infos: dict[str, dict[str, Any] | None], by_st
             "quorum options cannot be changed while the cluster runs: "
             + ", ".join(f"{k} is {conf['quorum'].get(k, 'unset')}, wanted {v or 'unset'}" for k, v in quorum.items())
             + ". Next, at a time of your choice: pcs cluster stop --all; pcs quorum update "
-            + " ".join(f"{k}={v}" for k, v in quorum.items()) + "; pcs cluster start --all")
+            + " ".join(f"{k}={v}" for k, v in quorum.items())
+            + "; pcs cluster start --all"
+        )
     for member, addresses in wish["members"].items():
         if member in conf["nodes"] and conf["nodes"][member] != addresses:
             result["problems"].append(
                 f"{member} has the cluster address {', '.join(conf['nodes'][member])}, wanted {', '.join(addresses)}:"
                 " an address in a living cluster is not changed. Next: set pcs_cluster_address, or take the member out"
-                f" (pcs cluster node remove {member}) and run again")
+                f" (pcs cluster node remove {member}) and run again"
+            )
     if missing and (result["join"] or result["totem"] or result["crypto"]):
         result["problems"].append(
             f"{', '.join(missing)} is not online, and corosync.conf would differ between members if it were changed now"
-            f" ({'; '.join(_change_lines(wish, conf, result))}). Next: bring {', '.join(missing)} back, then run again")
+            f" ({'; '.join(_change_lines(wish, conf, result))}). Next: bring {', '.join(missing)} back, then run again"
+        )
     result["changes"] = _change_lines(wish, conf, result)
     result["expected"] = [m for m in wish["member_names"] if m not in missing + unasked]
 
@@ -299,6 +363,7 @@ def _change_lines(wish: dict[str, Any], conf: dict[str, Any], result: dict[str, 
 
 # --- proving it -----------------------------------------------------------------------------------------------------
 
+
 def findings(wish: dict[str, Any], info: dict[str, Any], expected: list[str]) -> list[str]:
     """What is not as it should be on one member of a cluster that should work."""
     status = info.get("status") or {}
@@ -311,20 +376,31 @@ def findings(wish: dict[str, Any], info: dict[str, Any], expected: list[str]) ->
         found.append(f"{', '.join(absent)} not online. Next: pcs status; pcs cluster start {' '.join(absent)}")
     if not status["quorate"]:
         found.append("no quorum. Next: pcs quorum status")
-    if wish["crypto"].get("cipher") not in (None, "none") and "none" in (runtime["crypto_cipher"], runtime["crypto_hash"]):
-        found.append(f"traffic is not encrypted (cipher {runtime['crypto_cipher']}, hash {runtime['crypto_hash']})."
-                     " Next: corosync-cmapctl totem.")
+    if wish["crypto"].get("cipher") not in (None, "none") and "none" in (
+        runtime["crypto_cipher"],
+        runtime["crypto_hash"],
+    ):
+        found.append(
+            f"traffic is not encrypted (cipher {runtime['crypto_cipher']}, hash {runtime['crypto_hash']})."
+            " Next: corosync-cmapctl totem."
+        )
     if not info.get("enabled"):
         found.append("a boot would not bring it back. Next: pcs cluster enable; systemctl enable pcsd")
     if not info.get("after_dbus"):
-        found.append("pacemaker is not ordered after dbus.service and would hang at shutdown."
-                     " Next: systemctl edit pacemaker, [Unit] After=dbus.service")
-    found.extend(f"fence device {name} does not answer: {problem}. Next: stonith_admin --query {name} --verbose"
-                 for name, problem in (info.get("devices") or {}).items() if problem)
+        found.append(
+            "pacemaker is not ordered after dbus.service and would hang at shutdown."
+            " Next: systemctl edit pacemaker, [Unit] After=dbus.service"
+        )
+    found.extend(
+        f"fence device {name} does not answer: {problem}. Next: stonith_admin --query {name} --verbose"
+        for name, problem in (info.get("devices") or {}).items()
+        if problem
+    )
     return found
 
 
 # --- pcs commands ---------------------------------------------------------------------------------------------------
+
 
 def _with_addresses(names: list[str], members: dict[str, list[str]]) -> list[str]:
     return [word for name in names for word in (name, *(f"addr={address}" for address in members[name]))]
@@ -342,8 +418,17 @@ def commands(wish: dict[str, Any], steps: dict[str, Any], wait: int) -> list[tup
         hosts = [word for name in newcomers for word in (name, f"addr={members[name][0]}")]
         calls.append((["pcs", "host", "auth", *hosts, "-u", "hacluster"], True))
     if steps["bootstrap"]:
-        words = ["pcs", "cluster", "setup", wish["name"], *_with_addresses(steps["bootstrap"], members), "transport", "knet",
-                 "crypto", *_options(wish["crypto"])]
+        words = [
+            "pcs",
+            "cluster",
+            "setup",
+            wish["name"],
+            *_with_addresses(steps["bootstrap"], members),
+            "transport",
+            "knet",
+            "crypto",
+            *_options(wish["crypto"]),
+        ]
         for section in ("totem", "quorum"):
             if any(wish[section].values()):
                 words += [section, *_options({k: v for k, v in wish[section].items() if v})]
@@ -359,8 +444,22 @@ def commands(wish: dict[str, Any], steps: dict[str, Any], wait: int) -> list[tup
     for name in steps["start"]:
         calls.append((["pcs", "cluster", "start", name, f"--wait={wait}"], False))
     for name in steps["join"]:
-        calls.append((["pcs", "cluster", "node", "add", *_with_addresses([name], members), "--enable", "--start",
-                       f"--wait={wait}", "--force"], False))
+        calls.append(
+            (
+                [
+                    "pcs",
+                    "cluster",
+                    "node",
+                    "add",
+                    *_with_addresses([name], members),
+                    "--enable",
+                    "--start",
+                    f"--wait={wait}",
+                    "--force",
+                ],
+                False,
+            )
+        )
     return calls
 
 
@@ -368,23 +467,34 @@ def _options(values: dict[str, str]) -> list[str]:
     return [f"{k}={v}" for k, v in values.items()]
 
 
-# --- fence devices for pacemaker_cib -----------------------------------------------------------------------------------
+# --- fence devices for pacemaker_cib -------------------------------------------------------------------------------
 
-def fence_primitives(devices: list[dict[str, Any]], owner: str) -> list[dict[str, Any]]:
-    """pcs_cluster_fence_devices as primitives."""
+
+def fence_primitives(devices: list[dict[str, Any]], owner: str, members: list[str]) -> list[dict[str, Any]]:
+    """pcs_cluster_fence_devices as primitives; plugs of hosts that are not members are left out."""
     primitives = []
     for device in devices:
         params = dict(device.get("params") or {})
         if device.get("plugs"):
-            params["pcmk_host_map"] = ";".join(f"{node}:{plug}" for node, plug in device["plugs"].items())
+            plugs = {node: plug for node, plug in device["plugs"].items() if node in members}
+            params["pcmk_host_map"] = ";".join(f"{node}:{plug}" for node, plug in plugs.items())
         elif device.get("targets"):
             params["pcmk_host_list"] = " ".join(device["targets"])
-        monitor = {"name": "monitor", "interval": device.get("interval", "60s"), "timeout": device.get("timeout", "20s")}
-        primitives.append({
-            "id": f"{owner}-{device['name']}",
-            "agent": device["agent"] if ":" in device["agent"] else f"stonith:{device['agent']}",
-            "params": params, "operations": [monitor],
-        })
+        monitor = {
+            "name": "monitor",
+            "interval": device.get("interval", "60s"),
+            "timeout": device.get("timeout", "20s"),
+        }
+        primitives.append(
+            {
+                "id": f"{owner}-{device['name']}",
+                "agent": device["agent"] if ":" in device["agent"] else f"stonith:{device['agent']}",
+                "params": params,
+                # where a fence device runs says nothing about which node is worth more in a split
+                "meta": {"priority": 0},
+                "operations": [monitor],
+            }
+        )
     return primitives
 
 

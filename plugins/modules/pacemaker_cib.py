@@ -19,10 +19,10 @@ description:
   - Values are compared by meaning, so what Pacemaker or C(pcs) have written in other words is not a change.
 notes:
   - An owner's name must not be the beginning of another owner's (C(mysql) and C(mysql-replica)).
-  - A primitive's C(params) are declared completely, so a parameter that is no longer listed is removed. Of C(meta), only
-    listed names are touched, so that C(target-role) or C(is-managed) set by an operator stay. A null value removes.
-  - Operations which C(pcs resource create) would take from the agent's metadata are not added. List what you need, above
-    all a monitor with an interval.
+  - A primitive's C(params) are declared completely, so a parameter that is no longer listed is removed.
+    Of C(meta), only listed names are touched, so that C(target-role) or C(is-managed) set by an operator stay.
+  - Operations which C(pcs resource create) would take from the agent's metadata are not added. List what you need,
+    above all a monitor with an interval.
 attributes:
   check_mode:
     support: full
@@ -368,9 +368,17 @@ EXAMPLES = r"""
         meta: {notify: true, promoted-max: 1, clone-max: 2}
     constraints:
       orders:
-        - {id: mysql-promote-then-fs, first: mysql-drbd-clone, first_action: promote, then: mysql-fs, then_action: start}
+        - id: mysql-promote-then-fs
+          first: mysql-drbd-clone
+          first_action: promote
+          then: mysql-fs
+          then_action: start
       colocations:
-        - {id: mysql-fs-with-promoted, rsc: mysql-fs, with_rsc: mysql-drbd-clone, with_rsc_role: Promoted, score: INFINITY}
+        - id: mysql-fs-with-promoted
+          rsc: mysql-fs
+          with_rsc: mysql-drbd-clone
+          with_rsc_role: Promoted
+          score: INFINITY
       locations:
         - {id: mysql-fs-likes-db1, rsc: mysql-fs, node: db1, score: 10}
   run_once: true
@@ -429,9 +437,15 @@ GRACE_SECONDS = 15
 
 OPTIONAL: dict[str, Any] = {"type": "str"}
 SETS = {
-    "type": "list", "elements": "dict", "default": [], "options": {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
         "resources": {"type": "list", "elements": "str", "required": True},
-        "sequential": {"type": "bool"}, "require_all": {"type": "bool"}, "action": OPTIONAL, "role": OPTIONAL,
+        "sequential": {"type": "bool"},
+        "require_all": {"type": "bool"},
+        "action": OPTIONAL,
+        "role": OPTIONAL,
     },
 }
 ID = {"type": "str", "required": True}
@@ -444,33 +458,96 @@ def a_list(options: dict[str, Any]) -> dict[str, Any]:
 
 ARGUMENTS: dict[str, Any] = {
     "owner": {"type": "str", "required": True},
-    "primitives": a_list({
-        "id": ID, "agent": {"type": "str", "required": True}, "params": DICT, "meta": DICT,
-        "operations": {"type": "list", "elements": "dict", "options": {
-            "name": {"type": "str", "required": True}, "interval": {"type": "str", "default": "0s"},
-            "timeout": OPTIONAL, "role": OPTIONAL, "on_fail": OPTIONAL, "start_delay": OPTIONAL,
-            "enabled": {"type": "bool"}, "record_pending": {"type": "bool"}, "params": DICT,
-        }},
-    }),
+    "primitives": a_list(
+        {
+            "id": ID,
+            "agent": {"type": "str", "required": True},
+            "params": DICT,
+            "meta": DICT,
+            "operations": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "interval": {"type": "str", "default": "0s"},
+                    "timeout": OPTIONAL,
+                    "role": OPTIONAL,
+                    "on_fail": OPTIONAL,
+                    "start_delay": OPTIONAL,
+                    "enabled": {"type": "bool"},
+                    "record_pending": {"type": "bool"},
+                    "params": DICT,
+                },
+            },
+        }
+    ),
     "groups": a_list({"id": ID, "members": {"type": "list", "elements": "str", "required": True}, "meta": DICT}),
-    "clones": a_list({"id": ID, "resource": {"type": "str", "required": True}, "promotable": {"type": "bool"},
-                      "meta": DICT}),
-    "constraints": {"type": "dict", "default": {}, "options": {
-        "orders": a_list({"id": ID, "first": OPTIONAL, "first_action": OPTIONAL, "then": OPTIONAL,
-                          "then_action": OPTIONAL, "kind": OPTIONAL, "symmetrical": {"type": "bool"},
-                          "require_all": {"type": "bool"}, "sets": SETS}),
-        "colocations": a_list({"id": ID, "rsc": OPTIONAL, "rsc_role": OPTIONAL, "with_rsc": OPTIONAL,
-                               "with_rsc_role": OPTIONAL, "score": OPTIONAL, "node_attribute": OPTIONAL,
-                               "influence": {"type": "bool"}, "sets": SETS}),
-        "locations": a_list({"id": ID, "rsc": OPTIONAL, "rsc_pattern": OPTIONAL, "node": OPTIONAL, "score": OPTIONAL,
-                             "role": OPTIONAL, "resource_discovery": OPTIONAL, "rule": {"type": "dict", "options": {
-                                 "score": OPTIONAL, "score_attribute": OPTIONAL, "role": OPTIONAL,
-                                 "boolean_op": OPTIONAL,
-                                 "expressions": {"type": "list", "elements": "dict", "required": True}}}}),
-    }},
-    "properties": DICT, "rsc_defaults": DICT, "op_defaults": DICT,
-    "topology": a_list({"target": {"type": "str", "required": True}, "index": {"type": "int", "required": True},
-                        "devices": {"type": "list", "elements": "str", "required": True}}),
+    "clones": a_list(
+        {"id": ID, "resource": {"type": "str", "required": True}, "promotable": {"type": "bool"}, "meta": DICT}
+    ),
+    "constraints": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "orders": a_list(
+                {
+                    "id": ID,
+                    "first": OPTIONAL,
+                    "first_action": OPTIONAL,
+                    "then": OPTIONAL,
+                    "then_action": OPTIONAL,
+                    "kind": OPTIONAL,
+                    "symmetrical": {"type": "bool"},
+                    "require_all": {"type": "bool"},
+                    "sets": SETS,
+                }
+            ),
+            "colocations": a_list(
+                {
+                    "id": ID,
+                    "rsc": OPTIONAL,
+                    "rsc_role": OPTIONAL,
+                    "with_rsc": OPTIONAL,
+                    "with_rsc_role": OPTIONAL,
+                    "score": OPTIONAL,
+                    "node_attribute": OPTIONAL,
+                    "influence": {"type": "bool"},
+                    "sets": SETS,
+                }
+            ),
+            "locations": a_list(
+                {
+                    "id": ID,
+                    "rsc": OPTIONAL,
+                    "rsc_pattern": OPTIONAL,
+                    "node": OPTIONAL,
+                    "score": OPTIONAL,
+                    "role": OPTIONAL,
+                    "resource_discovery": OPTIONAL,
+                    "rule": {
+                        "type": "dict",
+                        "options": {
+                            "score": OPTIONAL,
+                            "score_attribute": OPTIONAL,
+                            "role": OPTIONAL,
+                            "boolean_op": OPTIONAL,
+                            "expressions": {"type": "list", "elements": "dict", "required": True},
+                        },
+                    },
+                }
+            ),
+        },
+    },
+    "properties": DICT,
+    "rsc_defaults": DICT,
+    "op_defaults": DICT,
+    "topology": a_list(
+        {
+            "target": {"type": "str", "required": True},
+            "index": {"type": "int", "required": True},
+            "devices": {"type": "list", "elements": "str", "required": True},
+        }
+    ),
     "secret_params": {"type": "dict", "default": {}, "no_log": True},
     "purge": {"type": "bool", "default": False},
     "wait": {"type": "bool", "default": True},
@@ -500,8 +577,10 @@ class Cluster:
         else:
             reason = "cibadmin is not installed (Debian's package is pacemaker-cli-utils)"
         if not self.module.check_mode:
-            self.module.fail_json(msg=f"pacemaker_cib: the cluster does not run on this host: {reason}."
-                                      " Next: pcs status; systemctl status pacemaker; journalctl -u pacemaker -n 50")
+            self.module.fail_json(
+                msg=f"pacemaker_cib: the cluster does not run on this host: {reason}."
+                " Next: pcs status; systemctl status pacemaker; journalctl -u pacemaker -n 50"
+            )
         return ET.fromstring(cib_tools.EMPTY_CIB)
 
     def verify(self, cib: str) -> str:
@@ -543,7 +622,9 @@ class Cluster:
         return "" if code == 0 else (out + err).strip()
 
 
-def settled(cluster: Cluster, wish: dict[str, Any], known: dict[str, str], timeout: int) -> tuple[list[str], dict[str, str], str]:
+def settled(
+    cluster: Cluster, wish: dict[str, Any], known: dict[str, str], timeout: int
+) -> tuple[list[str], dict[str, str], str]:
     """Wait for the owner's resources: what is idle, what failed since, what is pending."""
     owner = wish["owner"]
     deadline = time.monotonic() + timeout
@@ -588,8 +669,10 @@ def main() -> None:
         if cluster.running:
             complaints = cib_tools.new_complaints(cluster.verify(old_text), cluster.verify(new_text))
             if complaints:
-                module.fail_json(msg=f"pacemaker_cib: Pacemaker would not take what {owner} wants: "
-                                     + "; ".join(complaints), **{**result, "changed": False})
+                module.fail_json(
+                    msg=f"pacemaker_cib: Pacemaker would not take what {owner} wants: " + "; ".join(complaints),
+                    **{**result, "changed": False},
+                )
         if module.check_mode:
             break
         known = cib_tools.failures(cluster.status(), owner)
@@ -597,8 +680,11 @@ def main() -> None:
         if not problem:
             break
         if attempt + 1 == RETRIES:
-            module.fail_json(msg=f"pacemaker_cib: the patch was refused {RETRIES} times: {problem}."
-                                 " Next: pcs status; is the cluster quorate?", **{**result, "changed": False})
+            module.fail_json(
+                msg=f"pacemaker_cib: the patch was refused {RETRIES} times: {problem}."
+                " Next: pcs status; is the cluster quorate?",
+                **{**result, "changed": False},
+            )
         time.sleep(1)
 
     if not cluster.running:
@@ -614,12 +700,17 @@ def main() -> None:
             if not new_failures:
                 words += cib_tools.new_complaints("", cluster.verify(new_text))
             name = idle[0].split()[0]
-            module.fail_json(msg="; ".join(words) + f". Next: pcs status --full; pcs resource debug-start {name}; once the"
-                                                    f" cause is gone: pcs resource cleanup {name}", **result)
+            module.fail_json(
+                msg="; ".join(words) + f". Next: pcs status --full; pcs resource debug-start {name}; once the"
+                f" cause is gone: pcs resource cleanup {name}",
+                **result,
+            )
     else:
         status = cluster.status()
-        result.update(idle=cib_tools.idle(status, new if not result["changed"] else cib, wish) if not result["changed"]
-                      else [], failed_actions=list(cib_tools.failures(status, owner).values()))
+        result.update(
+            idle=cib_tools.idle(status, new if not result["changed"] else cib, wish) if not result["changed"] else [],
+            failed_actions=list(cib_tools.failures(status, owner).values()),
+        )
     for line in result["failed_actions"]:
         module.warn(f"{line} (pcs resource cleanup makes the cluster forget it)")
     for name in result["idle"]:

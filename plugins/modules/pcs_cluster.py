@@ -65,12 +65,15 @@ from ansible_collections.cloudexit.ha_stack.plugins.module_utils import pcs_clus
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={
-        "wish": {"type": "dict", "required": True},
-        "plan": {"type": "dict", "required": True},
-        "password": {"type": "str", "no_log": True},
-        "wait": {"type": "int", "default": 90},
-    }, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "wish": {"type": "dict", "required": True},
+            "plan": {"type": "dict", "required": True},
+            "password": {"type": "str", "no_log": True},
+            "wait": {"type": "int", "default": 90},
+        },
+        supports_check_mode=True,
+    )
     wish, plan, wait = (module.params[name] for name in ("wish", "plan", "wait"))
     if plan["problems"]:
         module.fail_json(msg="pcs_cluster: " + "; ".join(plan["problems"]))
@@ -82,10 +85,14 @@ def main() -> None:
         code, out, err = module.run_command(words, data=data, environ_update={"LC_ALL": "C.UTF-8"})
         if code != 0:
             lines = [line.strip() for line in (out + err).splitlines() if line.startswith(("Error", "Unable"))]
-            module.fail_json(msg=f"pcs_cluster: {' '.join(words[:4])} failed: "
-                                 f"{'; '.join(lines) or (err or out).strip()}. What was done before stays;"
-                                 " a second run goes on from the state it finds. Next: pcs status --full",
-                             changes=changes, stdout=out, stderr=err)
+            module.fail_json(
+                msg=f"pcs_cluster: {' '.join(words[:4])} failed: "
+                f"{'; '.join(lines) or (err or out).strip()}. What was done before stays;"
+                " a second run goes on from the state it finds. Next: pcs status --full",
+                changes=changes,
+                stdout=out,
+                stderr=err,
+            )
     expected = set(plan["bootstrap"]) | set(plan["join"]) | set(plan["start"])
     deadline = time.monotonic() + wait
     while expected:
@@ -95,9 +102,11 @@ def main() -> None:
         if status.get("dc") and not absent:
             break
         if time.monotonic() > deadline:
-            module.fail_json(msg=f"pcs_cluster: after {wait} s {', '.join(absent) or 'a coordinator'} is not online."
-                                 " Next: pcs status; journalctl -u corosync -u pacemaker -n 50 there; is UDP 5405 open?",
-                             changes=changes)
+            module.fail_json(
+                msg=f"pcs_cluster: after {wait} s {', '.join(absent) or 'a coordinator'} is not online."
+                " Next: pcs status; journalctl -u corosync -u pacemaker -n 50 there; is UDP 5405 open?",
+                changes=changes,
+            )
         time.sleep(0.5)
     module.exit_json(changed=True, changes=changes)
 

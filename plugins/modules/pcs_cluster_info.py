@@ -143,7 +143,9 @@ def read(path: str) -> str:
 
 def password_is(password: str | None) -> bool:
     """Compare with the system's own crypt, which every Debian has (Python's module is gone since 3.13)."""
-    stored = next((line.split(":")[1] for line in read("/etc/shadow").splitlines() if line.startswith("hacluster:")), "")
+    stored = next(
+        (line.split(":")[1] for line in read("/etc/shadow").splitlines() if line.startswith("hacluster:")), ""
+    )
     if not password or len(stored) < 13:
         return False
     library = ctypes.CDLL("libcrypt.so.1")
@@ -179,14 +181,20 @@ class Host:
         parsed = pcs_cluster.parse_corosync_conf(content)
         totem = {k: v for k, v in parsed.get("totem", {}).items() if isinstance(v, str)}
         return {
-            "cluster_name": totem.get("cluster_name", ""), "config_version": int(totem.get("config_version", 0)),
-            "totem": totem, "quorum": {k: v for k, v in parsed.get("quorum", {}).items() if isinstance(v, str)},
-            "nodes": {node.get("name", node.get("ring0_addr", "")): [
-                node[key] for key in sorted(node) if re.fullmatch(r"ring\d_addr", key)] for node in parsed["nodes"]},
+            "cluster_name": totem.get("cluster_name", ""),
+            "config_version": int(totem.get("config_version", 0)),
+            "totem": totem,
+            "quorum": {k: v for k, v in parsed.get("quorum", {}).items() if isinstance(v, str)},
+            "nodes": {
+                node.get("name", node.get("ring0_addr", "")): [
+                    node[key] for key in sorted(node) if re.fullmatch(r"ring\d_addr", key)
+                ]
+                for node in parsed["nodes"]
+            },
         }
 
     def status(self) -> dict[str, Any]:
-        code, out, err = self.run("crm_mon", "--one-shot", "--output-as=xml")
+        code, out, _ = self.run("crm_mon", "--one-shot", "--output-as=xml")
         return pcs_cluster.parse_crm_mon(out) if code == 0 else {}
 
     def settled_status(self) -> dict[str, Any]:
@@ -194,7 +202,9 @@ class Host:
         deadline = time.monotonic() + self.module.params["wait"]
         while True:
             status = self.status()
-            there = status.get("dc") and status["online"] and set(self.module.params["wait_for"]) <= set(status["online"])
+            there = (
+                status.get("dc") and status["online"] and set(self.module.params["wait_for"]) <= set(status["online"])
+            )
             if there or time.monotonic() > deadline:
                 return status
             time.sleep(1)
@@ -211,17 +221,22 @@ class Host:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={
-        "packages": {"type": "list", "elements": "str", "default": []},
-        "agents": {"type": "list", "elements": "str", "default": []},
-        "bind_address": {"type": "str"},
-        "password": {"type": "str", "no_log": True},
-        "wait": {"type": "int", "default": 0},
-        "wait_for": {"type": "list", "elements": "str", "default": []},
-        "devices": {"type": "list", "elements": "str", "default": []},
-    }, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "agents": {"type": "list", "elements": "str", "default": []},
+            "bind_address": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "wait": {"type": "int", "default": 0},
+            "wait_for": {"type": "list", "elements": "str", "default": []},
+            "devices": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
     host = Host(module)
-    units = pcs_cluster.parse_show(host.run("systemctl", "show", "--property=Id,ActiveState,UnitFileState,After", *UNITS)[1])
+    units = pcs_cluster.parse_show(
+        host.run("systemctl", "show", "--property=Id,ActiveState,UnitFileState,After", *UNITS)[1]
+    )
 
     def unit(name: str, key: str) -> str:
         return units.get(f"{name}.service", {}).get(key, "")
@@ -240,8 +255,14 @@ def main() -> None:
         missing=missing,
         release=release.group(1) if release else "0",
         password_ok=password_ok,
-        ready=(installed and not missing and password_ok and enabled["pcsd"] and unit("pcsd", "ActiveState") == "active"
-               and (module.params["bind_address"] is None or bound[-1:] == [module.params["bind_address"]])),
+        ready=(
+            installed
+            and not missing
+            and password_ok
+            and enabled["pcsd"]
+            and unit("pcsd", "ActiveState") == "active"
+            and (module.params["bind_address"] is None or bound[-1:] == [module.params["bind_address"]])
+        ),
         conf=host.conf(),
         corosync_active=active,
         enabled=all(enabled.values()),
