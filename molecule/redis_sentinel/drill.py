@@ -36,9 +36,7 @@ def client(given: dict[str, Any]) -> tuple[Sentinel, Redis]:
         [(item["address"], item["port"]) for item in given["sentinels"]],
         sentinel_kwargs={"password": given["sentinel_password"], **patience},
     )
-    master = sentinels.master_for(
-        given["master_name"], username=given["user"], password=given["password"], **patience
-    )
+    master = sentinels.master_for(given["master_name"], username=given["user"], password=given["password"], **patience)
     return sentinels, master
 
 
@@ -48,7 +46,8 @@ def cut(given: dict[str, Any]) -> dict[str, Any]:
     address = sentinels.discover_master(given["master_name"])[0]
     victim = next(name for name, at in given["nodes"].items() if at == address)
     run, acknowledged, failed, last = uuid.uuid4().hex[:8], [], 0, time.monotonic()
-    begin, gap, number, errors = last, (0.0, 0.0), 0, {}
+    begin, gap, number = last, (0.0, 0.0), 0
+    errors: dict[str, int] = {}
     power = threading.Timer(BEFORE, subprocess.run, [[*LAB, "power", "off", given["lab"], victim]], {"check": True})
     power.start()
     while True:

@@ -132,15 +132,14 @@ def plan(wanted: list[int], found: list[Instance], seal: str) -> Plan:
     return result
 
 
-def listeners(table: str) -> list[tuple[str, int, str]]:
-    """(address, port, inode) of the listening TCP or bound UDP sockets in /proc/net/{tcp,udp,tcp6,udp6}."""
+def listeners(table: str, uid: int) -> list[tuple[str, int]]:
+    """(address, port) of a user's listening TCP or bound UDP sockets in /proc/net/{tcp,tcp6,udp,udp6}."""
     found = []
     for line in table.splitlines()[1:]:
         part = line.split()
-        if len(part) < 10 or part[3] not in ("0A", "07"):
-            continue
-        raw, port = part[1].split(":")
-        found.append((_address(raw), int(port, 16), part[9]))
+        if len(part) > 7 and part[3] in ("0A", "07") and int(part[7]) == uid:
+            raw, port = part[1].split(":")
+            found.append((_address(raw), int(port, 16)))
     return found
 
 

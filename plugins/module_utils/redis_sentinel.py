@@ -20,6 +20,7 @@ MARK = "# cloudexit.ha_stack.redis_sentinel: written once; the server rewrites i
 PROBE = "cloudexit-probe"
 SECRET_SETTINGS = ("masterauth", "requirepass", "sentinel-pass", "auth-pass")
 MEMORY = re.compile(r"^(\d+)(k|kb|m|mb|g|gb)$", re.IGNORECASE)
+User = Mapping[str, Any]
 UNITS = {"k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
 
 
@@ -46,7 +47,7 @@ def quoted(word: str) -> str:
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def conf_text(settings: Mapping[str, str], users: Sequence[Mapping[str, Any]], more: Iterable[Sequence[str]] = ()) -> str:
+def conf_text(settings: Mapping[str, str], users: Sequence[User], more: Iterable[Sequence[str]] = ()) -> str:
     """The first configuration file of a server; settings of several words are split at blanks."""
     lines = [MARK]
     for name, text in settings.items():
@@ -80,8 +81,17 @@ def conf_value(text: str, *words: str) -> str:
 
 def masked(text: str) -> str:
     """A configuration file without its secrets, for diffs."""
-    text = re.sub(r"(?im)^(\s*(?:sentinel\s+)?(?:%s)\s+(?:\S+\s+)??)\S+\s*$" % "|".join(SECRET_SETTINGS), r"\1********", text)
-    return re.sub(r"(?m)(\s[#>])\S+", r"\1********", text)
+    lines = []
+    for line in text.splitlines():
+        words = line.split()
+        at = next((i for i, word in enumerate(words[:2]) if word.lower() in SECRET_SETTINGS), None)
+        if at is not None:
+            kept = at + (2 if words[at].lower() == "auth-pass" else 1)  # auth-pass is followed by the master's name
+            line = " ".join([*words[:kept], "********"])
+        elif words[:1] == ["user"]:
+            line = re.sub(r"(\s[#>])\S+", r"\1********", line)
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def changed_settings(live: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -102,7 +112,7 @@ def digest(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 
 
-def user_rules(user: Mapping[str, Any]) -> list[str]:
+def user_rules(user: User) -> list[str]:
     """The whole of a user as ACL SETUSER takes it, passwords hashed."""
     if not user.get("enabled", True):
         return ["reset", "off"]
@@ -122,7 +132,7 @@ def comparable(shown: Sequence[Any]) -> dict[str, Any]:
     return result
 
 
-def probe(ask: Callable[..., Any], user: Mapping[str, Any], atomic: bool) -> dict[str, Any]:
+def probe(ask: Callable[..., Any], user: User, atomic: bool) -> dict[str, Any]:
     """The user as this server would show it: the rules are given to a user that is gone at once.
 
     What a server makes of rules differs between releases, so texts cannot be compared. On a data server this is one
@@ -145,7 +155,7 @@ def probe(ask: Callable[..., Any], user: Mapping[str, Any], atomic: bool) -> dic
         ask("ACL", "DELUSER", PROBE)
 
 
-def changed_users(ask: Callable[..., Any], users: Sequence[Mapping[str, Any]], atomic: bool) -> tuple[list[str], list[str]]:
+def changed_users(ask: Callable[..., Any], users: Sequence[User], atomic: bool) -> tuple[list[str], list[str]]:
     """(names to set, names to delete) so that the server has these users and no others."""
     differ = []
     for user in users:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.redis_sentinel import conf_value
+
 
 @dataclass(frozen=True)
 class Place:
@@ -51,9 +53,13 @@ def read(path: str) -> str:
         return ""
 
 
+def known_passwords() -> list[str]:
+    """The administrator's password as this host's servers have it, for the time before they learn a new one."""
+    return [conf_value(read(DATA.conf), "masterauth"), conf_value(read(SENTINEL.conf), "sentinel", "sentinel-pass")]
+
+
 def has_data(directory: str) -> bool:
     """Whether a data directory holds what a server would load or overwrite."""
     return os.path.exists(os.path.join(directory, "dump.rdb")) or bool(
-        os.path.isdir(os.path.join(directory, "appendonlydir"))
-        and os.listdir(os.path.join(directory, "appendonlydir"))
+        os.path.isdir(os.path.join(directory, "appendonlydir")) and os.listdir(os.path.join(directory, "appendonlydir"))
     )

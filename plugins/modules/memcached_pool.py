@@ -91,7 +91,6 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import memcached
 
 UNITS = "/etc/systemd/system"

@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: The cloudexit maintainers
 description:
   - Writes, reads and deletes a key of its own on each process of the pool, and reads its settings and figures.
-  - Looks at the sockets of this host which belong to processes named C(memcached).
+  - Looks at the sockets of this host which belong to O(user).
 attributes:
   check_mode:
     support: full
@@ -25,14 +25,19 @@ attributes:
     description: Changes nothing.
 options:
   servers:
-    description: The processes, C(address:port), as the filter P(cloudexit.ha_stack.memcached_servers#filter) lists them.
+    description:
+      - The processes, C(address:port), as the filter P(cloudexit.ha_stack.memcached_servers#filter) lists them.
     type: list
     elements: str
     required: true
+  user:
+    description: The user as whom memcached runs on this host.
+    type: str
+    default: memcache
   timeout:
     description: Seconds to wait for an answer.
     type: float
-    default: 3
+    default: 3.0
 """
 
 EXAMPLES = r"""
@@ -105,11 +110,10 @@ listeners:
       type: int
 """
 
-import os
+import pwd
 import secrets
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import memcached
 
 
@@ -142,38 +146,20 @@ def use(server: str, timeout: float) -> dict[str, object]:
     }
 
 
-def own_inodes() -> set[str]:
-    """Socket inodes held by the memcached processes of this host."""
-    found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/comm", encoding="utf-8") as stream:
-                if stream.read().strip() != "memcached":
-                    continue
-            for fd in os.listdir(f"/proc/{pid}/fd"):
-                target = os.readlink(f"/proc/{pid}/fd/{fd}")
-                if target.startswith("socket:["):
-                    found.add(target[8:-1])
-        except OSError:
-            continue
-    return found
-
-
-def local_listeners() -> list[dict[str, object]]:
-    """What memcached listens on here, whoever started it."""
-    inodes = own_inodes()
+def local_listeners(user: str) -> list[dict[str, object]]:
+    """What memcached listens on here, whoever started it. Sockets carry their user; owners of inodes may be hidden."""
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return []
     found = []
     for table in ("tcp", "tcp6", "udp", "udp6"):
         try:
             with open(f"/proc/net/{table}", encoding="ascii") as stream:
-                sockets = memcached.listeners(stream.read())
+                sockets = memcached.listeners(stream.read(), uid)
         except OSError:
             continue
-        found += [
-            {"protocol": table[:3], "address": address, "port": port}
-            for address, port, inode in sockets
-            if inode in inodes
-        ]
+        found += [{"protocol": table[:3], "address": address, "port": port} for address, port in sockets]
     return sorted(found, key=lambda item: (str(item["protocol"]), str(item["address"]), int(str(item["port"]))))
 
 
@@ -182,6 +168,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "servers": {"type": "list", "elements": "str", "required": True},
+            "user": {"type": "str", "default": "memcache"},
             "timeout": {"type": "float", "default": 3.0},
         },
         supports_check_mode=True,
@@ -189,7 +176,7 @@ def main() -> None:
     module.exit_json(
         changed=False,
         servers=[use(server, module.params["timeout"]) for server in module.params["servers"]],
-        listeners=local_listeners(),
+        listeners=local_listeners(module.params["user"]),
     )
 
 

@@ -113,7 +113,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import redis_sentinel as rs
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.resp import Client, RespError
 
@@ -141,7 +140,9 @@ class Check:
                     found = ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.given["master_name"])
                 answers[server.name] = (found[0], int(found[1])) if found else None
             except (OSError, RespError) as err:
-                self.faults.append(f"the Sentinel {server} does not answer a client ({err}): systemctl status redis-sentinel")
+                self.faults.append(
+                    f"the Sentinel {server} does not answer a client ({err}): on it, systemctl status redis-sentinel"
+                )
         if len(set(answers.values())) > 1:
             said = ", ".join(f"{who} says {':'.join(map(str, at)) if at else 'nobody'}" for who, at in answers.items())
             self.faults.append(f"the Sentinels do not agree on a master: {said}")
@@ -167,8 +168,8 @@ class Check:
             self.faults.append(f"{server.name} knows {others} other Sentinels of {alive - 1}")
         if others > len(self.sentinels) - 1:
             self.faults.append(
-                f"{server.name} remembers {others} other Sentinels, {len(self.sentinels) - 1} are members: on one Sentinel after "
-                f"the other, half a minute apart, SENTINEL RESET {name}"
+                f"{server.name} remembers {others} other Sentinels, {len(self.sentinels) - 1} are members: on one "
+                f"Sentinel after the other, half a minute apart, SENTINEL RESET {name}"
             )
         if shown["flags"] != "master":
             self.faults.append(f"{server.name} sees the master as {shown['flags']}")
@@ -199,7 +200,7 @@ class Check:
         with self.admin(replica) as ask:
             found = ask("GET", key)
             if found != value:
-                self.faults.append(f"what was written to the master is not on {replica}: tail /var/log/redis/redis-server.log")
+                self.faults.append(f"what was written to the master is not on {replica}: look at its redis-server.log")
 
     def let_in(self, server: rs.Server, users: Sequence[dict[str, Any]]) -> None:
         """Users get in with their passwords, nobody without one."""

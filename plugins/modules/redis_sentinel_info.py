@@ -13,7 +13,6 @@ author: The cloudexit maintainers
 description:
   - Classifies the data server and the Sentinel of this host from its files and from what the servers answer.
   - Asks every Sentinel of the set who is master.
-extends_documentation_fragment: []
 attributes:
   check_mode:
     support: full
@@ -101,9 +100,14 @@ memory:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import redis_sentinel as rs
-from ansible_collections.cloudexit.ha_stack.plugins.module_utils.redis_sentinel_host import DATA, SENTINEL, has_data, read
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.redis_sentinel_host import (
+    DATA,
+    SENTINEL,
+    has_data,
+    known_passwords,
+    read,
+)
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.resp import RespError
 
 
@@ -142,8 +146,8 @@ def main() -> None:
     )
     given = module.params
     data, sentinels = rs.servers(given["data"]), rs.servers(given["sentinels"])
-    known = [rs.conf_value(read(DATA.conf), "masterauth"), rs.conf_value(read(SENTINEL.conf), "sentinel", "sentinel-pass")]
-    cluster = rs.Cluster(given["master_name"], data, sentinels, given["admin_user"], [given["admin_password"], *known])
+    passwords = [given["admin_password"], *known_passwords()]
+    cluster = rs.Cluster(given["master_name"], data, sentinels, given["admin_user"], passwords)
     here = next((s for s in data if s.name == given["member"]), None)
     watcher = next((s for s in sentinels if s.name == given["member"]), None)
     data_state, shown = state(cluster, here, DATA.conf, DATA.directory)

@@ -148,9 +148,14 @@ import time
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import redis_sentinel as rs
-from ansible_collections.cloudexit.ha_stack.plugins.module_utils.redis_sentinel_host import DATA, SENTINEL, has_data, read
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.redis_sentinel_host import (
+    DATA,
+    SENTINEL,
+    has_data,
+    known_passwords,
+    read,
+)
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.resp import Client, RespError
 
 CAP_SYS_PTRACE = 1 << 19
@@ -171,8 +176,7 @@ class Node:
         if not found:
             self.fail(f"{given['member']} is not among the members of kind {self.kind}")
         self.here = found[0]
-        known = [rs.conf_value(read(DATA.conf), "masterauth"), rs.conf_value(read(SENTINEL.conf), "sentinel", "sentinel-pass")]
-        self.passwords = [given["admin_password"], *known]
+        self.passwords = [given["admin_password"], *known_passwords()]
         self.cluster = rs.Cluster(given["master_name"], self.data, self.sentinels, given["admin_user"], self.passwords)
         self.changed = False
         self.before: list[str] = []
@@ -266,9 +270,8 @@ class Node:
                 if err.code in ("WRONGPASS", "NOAUTH", "NOPERM", "ERR"):
                     self.fail(
                         f"{self.here} lets nobody in with redis_sentinel_password, nor with the password in "
-                        f"{self.place.conf} ({err}). Give the server the password again: with its old one, "
-                        f"redis-cli -h {self.here.address} -p {self.here.port} --user {self.module.params['admin_user']} "
-                        "--askpass ACL SETUSER …"
+                        f"{self.place.conf} ({err}). Give the server the password again: with its old one, redis-cli "
+                        f"-h {self.here.address} -p {self.here.port} --user {self.cluster.user} --askpass ACL SETUSER …"
                     )
                 reason: Exception = err
             except OSError as err:
@@ -299,14 +302,14 @@ class Node:
                 problem = ""
                 if found and found not in [server.at for server in self.data]:
                     self.fail(
-                        f"the Sentinels name {found[0]}:{found[1]} as master of {self.module.params['master_name']}, which is "
+                        f"the Sentinels name {found[0]}:{found[1]} as master of {self.cluster.master_name}, which is "
                         "none of redis_sentinel_data_members. Add it, or fail over to a member first"
                     )
                 if found == self.here.at and self.kind == "data" and not self.module.params["first_master"]:
                     found = None
                     problem = (
-                        f"the Sentinels still name {self.here.name} as master, which was never set up or lost its files; "
-                        "started empty it would wipe its replicas"
+                        f"the Sentinels still name {self.here.name} as master, which was never set up or lost its "
+                        "files; started empty it would wipe its replicas"
                     )
             if found or not problem:
                 break
@@ -327,9 +330,9 @@ class Node:
             if found:
                 return found
         self.fail(
-            f"no Sentinel says who is master of {self.module.params['master_name']}, and this is not the birth of the set "
-            f"(some member was set up before, or is not reached in this run). {self.here.name} was left as it is. "
-            "Start the Sentinels first (systemctl start redis-sentinel), and run without --limit."
+            f"no Sentinel says who is master of {self.cluster.master_name}, and this is not the birth of the set (some "
+            f"member was set up before, or is not reached in this run). {self.here.name} was left as it is. Start the "
+            "Sentinels first (systemctl start redis-sentinel), and run without --limit."
         )
 
     def users(self) -> list[dict[str, Any]]:
@@ -391,9 +394,9 @@ class Node:
         master = self.find_master()
         if self.kind == "data" and has_data(self.place.directory):
             self.fail(
-                f"{self.place.directory} on {self.here.name} holds data of a Redis that this role did not set up; it was "
-                f"not touched. If they are worth nothing: systemctl stop redis-server && mv {self.place.directory} "
-                f"{self.place.directory}.old. If they are to live on, load them into the set when it runs."
+                f"{self.place.directory} on {self.here.name} holds data of a Redis that this role did not set up; "
+                "nothing was touched. If they are worth nothing: systemctl stop redis-server; "
+                f"mv {self.place.directory} {self.place.directory}.old. If they are to live on, load them into the set when it runs."
             )
         text = self.first_file(master)
         self.result["master"] = self.cluster.name_of(master)
@@ -425,9 +428,9 @@ class Node:
                 return
             if time.monotonic() > end:
                 self.fail(
-                    f"{self.here} is not in step with its master {shown.get('master_host')}:{shown.get('master_port')} after "
-                    f"{self.module.params['timeout']} s (sync in progress: {shown.get('master_sync_in_progress')}). "
-                    f"Next: tail {self.place.log} on both"
+                    f"{self.here} is not in step with its master {shown.get('master_host')}:{shown.get('master_port')} "
+                    f"after {self.module.params['timeout']} s (sync in progress: "
+                    f"{shown.get('master_sync_in_progress')}). Next: tail {self.place.log} on both"
                 )
             time.sleep(0.2)
 
@@ -469,12 +472,14 @@ class Node:
                 ask("CONFIG", "SET", *flat)
             except RespError as err:
                 self.fail(
-                    f"{self.here} does not take the settings {', '.join(changes)}: {err}. A setting that is read at the "
-                    "start only belongs into redis_sentinel_start_options"
+                    f"{self.here} does not take the settings {', '.join(changes)}: {err}. A setting that is read at "
+                    "the start only belongs into redis_sentinel_start_options"
                 )
-            left = rs.changed_settings(rs.pairs(ask("CONFIG", "GET", *changes)), {n: t for n, (_now, t) in changes.items()})
-            for name, (now, text) in left.items():
-                self.fail(f"{self.here} turned {name} '{text}' into '{now}': write it like that in redis_sentinel_settings")
+            asked = {name: text for name, (_now, text) in changes.items()}
+            for name, (now, text) in rs.changed_settings(rs.pairs(ask("CONFIG", "GET", *changes)), asked).items():
+                self.fail(
+                    f"{self.here} turned {name} '{text}' into '{now}': write it like that in redis_sentinel_settings"
+                )
         if (changes or touched) and not self.module.check_mode:
             ask("CONFIG", "REWRITE")
         options = {name: rs.value(thing) for name, thing in self.module.params["start_options"].items()}
@@ -501,9 +506,9 @@ class Node:
                 return
             if time.monotonic() > end:
                 self.fail(
-                    f"{self.here} believes to be master, the Sentinels name {self.cluster.name_of(named)} and have not made "
-                    f"it a replica. Do not write to it. Next: redis-cli -h {self.sentinels[0].address} -p "
-                    f"{self.sentinels[0].port} SENTINEL CKQUORUM {self.module.params['master_name']}"
+                    f"{self.here} believes to be master, the Sentinels name {self.cluster.name_of(named)} and have not "
+                    f"made it a replica. Do not write to it. Next: redis-cli -h {self.sentinels[0].address} -p "
+                    f"{self.sentinels[0].port} --askpass SENTINEL CKQUORUM {self.cluster.master_name}"
                 )
             time.sleep(1)
 
@@ -524,14 +529,16 @@ class Node:
         except RespError:
             masters = [str(rs.pairs(item)["name"]) for item in ask("SENTINEL", "MASTERS")]
             self.fail(
-                f"the Sentinel {self.here} monitors {', '.join(masters) or 'nothing'}, not {name}. A living set is not renamed: "
-                f"put redis_sentinel_master_name back, or stop the Sentinel and remove {self.place.conf} to set it up anew"
+                f"the Sentinel {self.here} monitors {', '.join(masters) or 'nothing'}, not {name}. A living set is not "
+                "renamed: put redis_sentinel_master_name back, or stop the Sentinel and remove "
+                f"{self.place.conf} to set it up anew"
             )
         wanted = {option: rs.value(thing) for option, thing in self.module.params["settings"].items()}
         live = {option: str(shown.get(option, "")) for option in wanted}
         text = read(self.place.conf)
-        for option, thing in (("auth-user", self.module.params["admin_user"]), ("auth-pass", self.module.params["admin_password"])):
-            wanted[option], live[option] = thing, rs.conf_value(text, "sentinel", option, name)
+        own = {"auth-user": self.module.params["admin_user"], "auth-pass": self.module.params["admin_password"]}
+        wanted |= own
+        live |= {option: rs.conf_value(text, "sentinel", option, name) for option in own}
         changes = rs.changed_settings(live, wanted)
         common = rs.changed_settings(rs.pairs(ask("SENTINEL", "CONFIG", "GET", "*")), self.sentinel_settings())
         self.show_changes(changes | common)

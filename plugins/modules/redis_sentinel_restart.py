@@ -11,8 +11,8 @@ short_description: Restart servers of a Redis Sentinel set one after another, th
 version_added: 0.1.0
 author: The cloudexit maintainers
 description:
-  - Runs on one host and reaches all servers through the Redis protocol. A server is told to shut down; systemd starts it
-    again (C(Restart=always)).
+  - Runs on one host and reaches all servers through the Redis protocol. A server is told to shut down; systemd starts
+    it again (C(Restart=always)).
   - Replicas come first. Each must be back, in step with the master and seen by the Sentinels before the next one goes.
   - If the master is to be restarted, it refuses writes until a replica has all of them, the Sentinels fail over, and
     then it is restarted as the replica that it has become. No acknowledged write is lost by that; clients see refused
@@ -92,12 +92,12 @@ master:
 """
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 from typing import NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import redis_sentinel as rs
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.resp import Client, RespError
 
@@ -196,7 +196,8 @@ class Restart:
         others = [s for s in self.data if s != master]
         ready = [s for s in others if not self.wait_quietly(s, master)]
         if not ready:
-            self.fail(f"no replica could take over from {master}: " + "; ".join(self.wait_quietly(s, master) for s in others))
+            reasons = "; ".join(self.wait_quietly(s, master) for s in others)
+            self.fail(f"no replica could take over from {master}: {reasons}")
         with self.connect(master) as ask:
             kept = rs.pairs(ask("CONFIG", "GET", "min-replicas-to-write"))["min-replicas-to-write"]
             try:
@@ -204,7 +205,7 @@ class Restart:
                 if complaint := self.wait(lambda: self.behind(ready, master)):
                     self.fail(complaint)
                 self.command_failover()
-                complaint = self.wait(lambda: "" if self.elected() not in (None, master) else f"{master} is still master")
+                complaint = self.wait(lambda: self.still(master))
                 if not complaint:
                     new = self.master()
                     complaint = self.wait(lambda: self.in_step(master, new))
@@ -225,9 +226,9 @@ class Restart:
     def behind(self, replicas: list[rs.Server], master: rs.Server) -> str:
         return next(filter(None, (self.in_step(r, master) for r in replicas)), "")
 
-    def elected(self) -> rs.Server | None:
+    def still(self, master: rs.Server) -> str:
         at = rs.elect(self.cluster.sentinel_answers())
-        return next((s for s in self.data if s.at == at), None)
+        return f"{master} is still master" if at in (None, master.at) else ""
 
     def command_failover(self) -> None:
         """The first Sentinel that takes the order."""
@@ -267,7 +268,7 @@ class Restart:
                     self.restarted.append(server.name)
                     continue
                 self.bounce(server)
-                if complaint := self.wait(lambda server=server: self.quorate(server)):
+                if complaint := self.wait(functools.partial(self.quorate, server)):
                     self.fail(f"after its restart the Sentinel {server} is not of use: {complaint}")
 
     def quorate(self, server: rs.Server) -> str:
