@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ VOLUME = "cloudexit-lab-guests"
 HERE = Path(__file__).parent / "guest"
 PACKAGES = ("user-mode-linux", "iproute2", "util-linux", "e2fsprogs", "kmod", "tar", "procps")
 DISK_SIZE = "6G"
+RESOLV_CONF = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 PUBLIC_DNS = ("1.1.1.1", "8.8.8.8")  # where the host's own server is on its loopback; Docker does the same
 
 
@@ -99,9 +101,9 @@ def _build_guest(client: docker.DockerClient, log, release: str) -> None:
         node.remove(force=True)
 
 
-def resolvers() -> list[str]:
+def resolvers(files: Iterable[Path] = RESOLV_CONF) -> list[str]:
     """The host's name servers that a guest can reach, which a loopback address is not."""
-    for path in (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
+    for path in files:
         if path.exists():
             found = [
                 line.split()[1]

@@ -27,7 +27,9 @@ import urllib.parse
 from typing import Any
 
 DOCKER = "/docker.sock"
-REQUEST = re.compile(r"^(?:/v[0-9.]+)?/containers/(?:(?P<list>json)|(?P<node>[\w.-]+)/(?P<verb>json|kill|stop|start))$")
+REQUEST = re.compile(
+    r"^(?:/v[0-9.]+)?/containers/(?:(?P<list>json)|(?P<node>\w[\w.-]*)/(?P<verb>json|kill|stop|start))$"
+)
 
 
 def route(method: str, path: str) -> tuple[str, str]:
