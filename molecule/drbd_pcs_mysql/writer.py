@@ -8,6 +8,7 @@ writer.py report ADDRESS USER DATABASE LOG         JSON: attempted, acknowledged
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -59,7 +60,7 @@ def report(address: str, user: str, database: str, log: Path) -> dict[str, Any]:
         cursor.execute("SELECT number FROM writer")
         found = [row[0] for row in cursor.fetchall()]
     times = sorted(acknowledged.values())
-    gap, at = max(((after - before, before) for before, after in zip(times, times[1:])), default=(0.0, 0.0))
+    gap, at = max(((after - before, before) for before, after in itertools.pairwise(times)), default=(0.0, 0.0))
     return {
         "attempted": len(lines),
         "acknowledged": len(acknowledged),

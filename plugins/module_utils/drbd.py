@@ -19,7 +19,8 @@ BEGINNING = 68 * 1024
 # 8.4 has one word for what 9 calls connection and replication. These are the ones without a peer.
 _UNCONNECTED = {"WFConnection": "Connecting", "WFReportParams": "Connecting"}
 _NO_PEER = {
-    "StandAlone", "Disconnecting", "Unconnected", "Timeout", "BrokenPipe", "NetworkFailure", "ProtocolError", "TearDown",
+    "StandAlone", "Disconnecting", "Unconnected", "Timeout", "BrokenPipe", "NetworkFailure", "ProtocolError",
+    "TearDown",
 }
 _SYNCING = {
     "StartingSyncS", "StartingSyncT", "WFBitMapS", "WFBitMapT", "WFSyncUUID",
@@ -86,7 +87,7 @@ def parse_proc(text: str, minor: int) -> Status | None:
     else:
         status.connection = "Connected"
         status.replication = "Established" if word == "Connected" else word
-    roles = re.search(r"ro:(\w+)/(\w+) ds:(\w+)/(\w+) \w? ?(\S+)", rest)
+    roles = re.search(r"ro:(\w+)/(\w+) ds:(\w+)/(\w+)\s+(?:[ABC]\s+)?(\S+)", rest)
     if roles:
         status.role, status.peer_role, status.disk, status.peer_disk = roles.group(1, 2, 3, 4)
         status.suspended = roles.group(5).startswith("s")
@@ -188,7 +189,8 @@ def refusal(view: View, wanted: str, wipe_variable: str) -> str:
     if view.klass == "diskless":
         return (
             f"{view.name} runs without its disk {view.device} (state {status.disk if status else ''}). "
-            f"Look at `journalctl -k`, replace the disk, then `drbdadm create-md {view.name}; drbdadm attach {view.name}`."
+            "Look at `journalctl -k`, replace the disk, then "
+            f"`drbdadm create-md {view.name}; drbdadm attach {view.name}`."
         )
     if wanted == "initialized" and view.klass not in ("forming", "connected", "syncing"):
         return (

@@ -250,7 +250,8 @@ class Resource:
         if len(self.members) != 2 or len({member.name for member in self.members}) != 2 or not mine:
             names = ", ".join(member.name for member in self.members)
             module.fail_json(
-                msg=f"{self.name}: members must be two different nodes, one of them this host ({self.node}); got: {names}"
+                msg=f"drbd_resource {self.name}: members must be two different nodes, one of them this host "
+                    f"({self.node}); they are: {names}"
             )
         self.device = mine[0].device
         self.path = f"/etc/drbd.d/{self.name}.res"

@@ -34,7 +34,7 @@ PAUSE_SECONDS = 0.2
 
 def is_set(value: str | None) -> bool:
     """Up to 2.1.6 a word, later the time since when, 0 for not."""
-    return value in ("true", "online") or (value or "").isdigit() and value != "0"
+    return value in ("true", "online") or ((value or "").isdigit() and value != "0")
 
 
 def peer_state(cib: ET.Element, peer: str) -> str:
@@ -118,6 +118,17 @@ def wait_for_certainty(peer: str) -> tuple[str, ET.Element | None]:
     return UNCERTAIN, None
 
 
+def my_disk(resource: str) -> str:
+    try:
+        with open("/proc/drbd", encoding="utf-8") as source:
+            proc = source.read()
+    except OSError:
+        proc = ""
+    # 8.4 must not be asked over netlink here: it may be waiting for this very answer.
+    events = "" if " cs:" in proc else run("drbdsetup", "events2", "--now", resource).stdout
+    return disk_state(proc, events, os.environ.get("DRBD_MINOR") or os.environ.get("DRBD_MINOR_0") or "0")
+
+
 def fence(resource: str, peer: str, me: str) -> int:
     state, cib = wait_for_certainty(peer)
     if cib is None:
@@ -128,13 +139,7 @@ def fence(resource: str, peer: str, me: str) -> int:
     if not clone:
         log(f"no promotable clone with drbd_resource={resource} in the cluster; writes stay frozen")
         return BROKEN
-    try:
-        with open("/proc/drbd", encoding="utf-8") as source:
-            proc = source.read()
-    except OSError:
-        proc = ""
-    events = "" if " cs:" in proc else run("drbdsetup", "events2", "--now", resource).stdout
-    disk = disk_state(proc, events, os.environ.get("DRBD_MINOR") or os.environ.get("DRBD_MINOR_0") or "0")
+    disk = my_disk(resource)
     if disk != "UpToDate" and not (disk == "Consistent" and state == ALIVE):
         log(f"{peer} is {state}, and my disk is {disk}: I may not have the last data, so I stay secondary")
         return PEER_UNREACHABLE

@@ -92,8 +92,9 @@ def misplaced(status: ET.Element, name: str, members: list[str]) -> list[str]:
     primaries = [node for node, role in disks if role in ("Promoted", "Master")]
     if len(primaries) != 1:
         wrong.append(f"exactly one member must be primary, these are: {', '.join(primaries) or 'none'}")
-    if {node for node, _role in disks} != set(members):
-        wrong.append(f"DRBD must run on {', '.join(members)}; it runs on {', '.join(sorted(node for node, _r in disks))}")
+    running = sorted({node for node, _role in disks})
+    if running != sorted(members):
+        wrong.append(f"DRBD must run on {', '.join(sorted(members))}; it runs on {', '.join(running) or 'no member'}")
     for part in ("fs", "vip", "server"):
         nodes = [node for node, _role in places.get(f"{name}-{part}", [])]
         if nodes != primaries:

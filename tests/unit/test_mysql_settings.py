@@ -1,0 +1,47 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The database's share of a host's memory."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.cloudexit.ha_stack.plugins.filter.mysql_settings import mysql_settings
+
+
+def mib(value: str) -> int:
+    return int(value.removesuffix("M"))
+
+
+@pytest.mark.parametrize("memory, connections, pool, redo", [
+    (1165, 116, 512, 128),
+    (2048, 204, 1152, 288),
+    (8192, 819, 5568, 1024),
+    (65536, 1000, 51296, 1024),
+])
+def test_by_size_of_host(memory: int, connections: int, pool: int, redo: int) -> None:
+    found = mysql_settings(memory)
+    assert found["max_connections"] == connections
+    assert mib(found["innodb_buffer_pool_size"]) == pool
+    assert mib(found["innodb_log_file_size"]) == redo
+
+
+@pytest.mark.parametrize("memory", range(900, 300_000, 1777))
+def test_everything_fits(memory: int) -> None:
+    found = mysql_settings(memory)
+    pool, log = mib(found["innodb_buffer_pool_size"]), mib(found["innodb_log_buffer_size"])
+    assert pool + log + found["max_connections"] + 300 < memory
+
+
+def test_flavors_have_their_own_names() -> None:
+    assert "innodb_redo_log_capacity" in mysql_settings(4096, "mysql")
+    assert "innodb_log_file_size" not in mysql_settings(4096, "mysql")
+    with pytest.raises(AnsibleFilterError, match="mariadb or mysql, not 'percona'"):
+        mysql_settings(4096, "percona")
+
+
+def test_too_small_is_refused_in_words() -> None:
+    with pytest.raises(AnsibleFilterError, match="600 MiB are too few for 100 connections: 64 MiB would be left"):
+        mysql_settings(600)
+    with pytest.raises(AnsibleFilterError, match="allow fewer connections"):
+        mysql_settings(2048, "mariadb", 1600)
