@@ -109,7 +109,9 @@ def kind(error: Exception) -> str:
 class Probe:
     """Several customers who together order `rate` times a second, until stopped."""
 
-    def __init__(self, url: str, token: str, log: TextIO, rate: float = 12, workers: int = 6, timeout: float = 5) -> None:
+    def __init__(
+        self, url: str, token: str, log: TextIO, rate: float = 12, workers: int = 6, timeout: float = 5
+    ) -> None:
         self.run = f"run-{secrets.token_hex(4)}-"
         self._shops = [Shop(url, token, timeout) for _ in range(workers)]
         self._log = log

@@ -211,6 +211,7 @@ OSCAR_ALLOW_ANON_CHECKOUT = True
 OSCAR_THUMBNAILER = "shop.pictures.Thumbnailer"
 OSCAR_SEND_REGISTRATION_EMAIL = False
 OSCAR_DELETE_IMAGE_FILES = False
+OSCAR_HIDDEN_FEATURES = ["reviews", "wishlists"]
 OSCAR_REQUIRED_ADDRESS_FIELDS = ("first_name", "last_name", "line1", "line4", "postcode", "country")
 OSCAR_INITIAL_ORDER_STATUS = OSCAR_INITIAL_LINE_STATUS = "Pending"
 OSCAR_ORDER_STATUS_PIPELINE = {

@@ -30,7 +30,9 @@ SORTS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class SortForm(forms.Form):
-    sort_by = forms.ChoiceField(label="Sort by", choices=[(key, text) for key, (text, _) in SORTS.items()])
+    sort_by = forms.ChoiceField(
+        label="Sort by", choices=[(key, text) for key, (text, _) in SORTS.items()], required=False
+    )
 
 
 class CatalogueView(ListView):
