@@ -4,6 +4,22 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
+import hashlib
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
 DOCUMENTATION = r"""
 name: haproxy_lb
 short_description: Decisions of the role haproxy_lb
@@ -30,22 +46,6 @@ _value:
   description: Endpoints, each with C(name), C(address), C(port), C(check).
   type: raw
 """
-
-import base64
-import datetime
-import hashlib
-import ipaddress
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleFilterError
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 GENERATED_DAYS = 825  # browsers accept no more of a certificate that was imported by hand

@@ -10,10 +10,10 @@ short_description: Write HAProxy's configuration and certificates, and reload it
 version_added: 0.1.0
 author: The cloudexit maintainers (@cloudexit)
 description:
-  - Writes new certificates beside the old ones, has HAProxy try the new configuration with them, and only then puts it in
-    place, in one step. What HAProxy refuses changes nothing.
-  - Reloads a running HAProxy whenever what it runs is not what is on disk, also if an earlier run was interrupted before
-    its reload, and waits until the new process serves. States of servers, maintenance by hand included, survive.
+  - Writes new certificates beside the old ones, has HAProxy try the new configuration with them, and only then puts it
+    in place, in one step. What HAProxy refuses changes nothing.
+  - Reloads a running HAProxy whenever what it runs is not what is on disk, also if an earlier run was interrupted
+    before its reload, and waits until the new process serves. States of servers, maintenance by hand included, survive.
   - A HAProxy that does not run is not started.
 attributes:
   check_mode:
@@ -148,8 +148,9 @@ def reload(module: AnsibleModule, wanted: str, timeout: int) -> None:
     state.unlink(missing_ok=True)
     if rc != 0 or running() != wanted:
         module.fail_json(
-            msg=f"haproxy_lb: HAProxy did not take over the new configuration within {timeout} s, the former process goes "
-            f"on serving with the old one: {(out + err).strip() or 'no message'}. `journalctl -u haproxy -n 30` says why"
+            msg=f"haproxy_lb: HAProxy did not take over the new configuration within {timeout} s, the former process "
+            f"goes on serving with the old one: {(out + err).strip() or 'no message'}. "
+            "`journalctl -u haproxy -n 30` says why"
         )
 
 
