@@ -1,0 +1,404 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Cuts the power of the running site's nodes, one after the other, while customers order.
+
+    drill.py [web] [lb] [memcached] [redis] [mysql]      all of them, in this order, or those named
+
+For each fault: who is the victim is asked of the site itself; orders flow (orders.py); the power is cut; it is restored
+when orders flow again; then all must become healthy, every acknowledged order must be there, once, and another run of
+playbooks/site.yml must change nothing and move no master. Results: .lab/reports/drills.json and drills.md.
+
+Exit status 1: an acknowledged order is lost or doubled, a run changed something, a master moved. 2: the drill itself
+could not be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "site")]
+
+import orders  # noqa: E402
+import redis  # noqa: E402
+from lab import state  # noqa: E402
+from lab.definitions import Lab, LabError, load  # noqa: E402
+
+REPORTS = ROOT / ".lab" / "reports"
+BIN = Path(sys.executable).parent
+SENTINEL_PORT = 26379
+REDIS_MASTER = "main"
+STEADY = 6  # seconds of undisturbed orders before a fault and at the end
+FLOWING = 3  # seconds: orders flow if one was acknowledged in each of the last ones
+OUTAGE = 20  # seconds that a victim stays dark at least
+RECOVERY = 120  # seconds after which orders must flow again, or the drill is over
+HEALTHY = 240  # seconds after which a restored victim must have rejoined
+
+
+class DrillError(Exception):
+    """The drill could not be done; this says nothing good about the site."""
+
+
+@dataclass
+class Site:
+    """The running site: who is who now, and how to get at it."""
+
+    lab: Lab
+    secrets: dict[str, str]
+    powered_off: set[str] = field(default_factory=set)
+
+    def members(self, group: str) -> list[str]:
+        return [node.name for node in self.lab.nodes if group in node.groups]
+
+    def ssh(self, node: str, command: str, timeout: float = 20) -> str:
+        """Output of a command on a node; DrillError if it fails or the node does not answer."""
+        options = ("BatchMode=yes", "ConnectTimeout=4", f"UserKnownHostsFile={state.known_hosts()}")
+        line = ["ssh", *(f"-o{option}" for option in options), "-i", str(state.client_key())]
+        try:
+            done = subprocess.run(
+                [*line, f"root@{self.lab.node(node).address}", command],
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise DrillError(f"{node}: no answer to {command!r} in {timeout:g} s") from None
+        if done.returncode != 0:
+            raise DrillError(f"{node}: {command!r}: {done.stderr.strip() or f'status {done.returncode}'}")
+        return done.stdout
+
+    def power(self, action: str, node: str) -> None:
+        subprocess.run(
+            [str(BIN / "python"), "molecule/lab", "power", action, self.lab.name, node], cwd=ROOT, check=True
+        )
+        (self.powered_off.add if action == "off" else self.powered_off.discard)(node)
+
+    def vip_holder(self, group: str) -> str:
+        """The member on which the VIP of its tier is."""
+        vip = self.lab.vips[group]
+        for node in self.members(group):
+            try:
+                if f" {vip}/" in self.ssh(node, "ip -o -4 address"):
+                    return node
+            except DrillError:
+                continue
+        raise DrillError(f"{group}: no member has the VIP {vip}; ask one: crm_mon -1")
+
+    def sentinel(self) -> redis.Redis:
+        """The first Sentinel that answers."""
+        for node in self.members("sentinel"):
+            client = redis.Redis(
+                self.lab.node(node).address,
+                SENTINEL_PORT,
+                password=self.secrets["sentinel"],
+                socket_timeout=3,
+                socket_connect_timeout=2,
+                decode_responses=True,
+                protocol=2,
+            )
+            try:
+                client.ping()
+            except redis.RedisError:
+                continue
+            return client
+        raise DrillError("no Sentinel answers")
+
+    def redis_master(self) -> str:
+        address: Any = self.sentinel().sentinel_get_master_addr_by_name(REDIS_MASTER)
+        for node in self.lab.nodes:
+            if address and node.address == address[0]:
+                return node.name
+        raise DrillError(f"Sentinel says that the master is {address}, which is no node of the site")
+
+    def masters(self) -> dict[str, str]:
+        return {
+            "lb VIP": self.vip_holder("lb"),
+            "mysql VIP": self.vip_holder("mysql"),
+            "redis master": self.redis_master(),
+        }
+
+    def complaints(self) -> list[str]:
+        """Whatever is not as it should be; empty if the site is whole."""
+        found: list[str] = []
+        for check in (self._lb, self._mysql, self._drbd, self._redis, self._shop):
+            try:
+                found += check()
+            except (DrillError, redis.RedisError) as error:
+                found.append(str(error))
+        return found
+
+    def _cluster(self, group: str) -> list[str]:
+        xml = self.ssh(self.vip_holder(group), "crm_mon -1 -r --output-as=xml")
+        return [f"{group}: {text}" for text in cluster_complaints(xml, self.members(group))]
+
+    def _lb(self) -> list[str]:
+        return self._cluster("lb")
+
+    def _mysql(self) -> list[str]:
+        return self._cluster("mysql")
+
+    def _drbd(self) -> list[str]:
+        states = re.findall(r"\bds:(\S+)", self.ssh(self.vip_holder("mysql"), "cat /proc/drbd"))
+        return [f"mysql: DRBD is {s}" for s in states or ["absent"] if s != "UpToDate/UpToDate"]
+
+    def _redis(self) -> list[str]:
+        replicas = self.sentinel().sentinel_slaves(REDIS_MASTER)
+        good = [r for r in replicas if r["flags"] == "slave" and r["master-link-status"] == "ok"]
+        wanted = len(self.members("redis")) - 1
+        return [f"redis: {len(good)} of {wanted} replicas in step"] if len(good) < wanted else []
+
+    def _shop(self) -> list[str]:
+        found: list[str] = []
+        for node in self.members("web"):
+            shop = orders.Shop(f"http://{self.lab.node(node).address}", "", 5)
+            try:
+                status, answer = shop.ask("GET", "/healthz/deep")
+            except (OSError, orders.http.client.HTTPException) as error:
+                found.append(f"{node}: {orders.kind(error)}")
+                continue
+            finally:
+                shop.close()
+            bad = {name: b.get("error") for name, b in answer.get("backends", {}).items() if not b["ok"]}
+            if status != 200 or bad:
+                found.append(f"{node}: /healthz/deep says {status} {bad}")
+        return found
+
+
+def cluster_complaints(xml: str, members: list[str]) -> list[str]:
+    """What crm_mon's XML tells of that is not well."""
+    tree = ElementTree.fromstring(xml)
+    nodes = {node.get("name"): node for node in tree.iterfind("./nodes/node")}
+    found = [
+        f"{name} is not online" for name in members if name not in nodes or nodes[name].get("online") != "true"
+    ] + [f"{name} is {flag}" for name, n in nodes.items() for flag in ("unclean", "standby") if n.get(flag) == "true"]
+    for resource in tree.iterfind("./resources//resource"):
+        what = "failed" if resource.get("failed") == "true" else str(resource.get("role")).lower()
+        if what in ("failed", "stopped"):
+            found.append(f"resource {resource.get('id')} is {what}")
+    return found
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    what: str
+    victim: Callable[[Site], str]
+    cut: Callable[[Site, str], None]
+
+
+def kill_memcached(site: Site, node: str) -> None:
+    """The oldest of the node's memcached processes, with no time to say goodbye."""
+    site.ssh(node, "kill -KILL $(pgrep -o -x memcached)")
+
+
+FAULTS = [
+    Fault("web", "a web node loses power", lambda site: site.members("web")[0], lambda s, n: s.power("off", n)),
+    Fault("lb", "the active balancer loses power", lambda s: s.vip_holder("lb"), lambda s, n: s.power("off", n)),
+    Fault("memcached", "a memcached process is killed", lambda s: s.members("memcached")[0], kill_memcached),
+    Fault("redis", "the Redis master loses power", Site.redis_master, lambda s, n: s.power("off", n)),
+    Fault(
+        "mysql", "the active database node loses power", lambda s: s.vip_holder("mysql"), lambda s, n: s.power("off", n)
+    ),
+]
+
+
+def say(text: str) -> None:
+    print(f"drill {time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+def flowing(times: list[float], now: float) -> bool:
+    """An acknowledgement in each of the last seconds."""
+    seconds = {int(now - t) for t in times[-500:] if t <= now}
+    return set(range(FLOWING)) <= seconds
+
+
+def wait(probe: orders.Probe, limit: float, done: Callable[[], bool]) -> float | None:
+    """Seconds until it was done; None if it was not. The probe must live."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < limit:
+        probe.check()
+        if done():
+            return time.monotonic() - begin
+        time.sleep(0.5)
+    return None
+
+
+def drill(site: Site, fault: Fault, rate: float, workers: int) -> dict[str, Any]:
+    """One fault with customers, up to the count of their orders."""
+    url = f"https://{site.lab.vips['lb']}"
+    token = site.secrets["order_api_token"]
+    log_path = REPORTS / f"drill-{fault.name}.jsonl"
+    victim = fault.victim(site)
+    before = site.masters()
+    say(f"{fault.what}: {victim}; masters: {before}")
+    with open(log_path, "w", encoding="utf-8") as log:
+        probe = orders.Probe(url, token, log, rate, workers)
+        probe.start()
+        try:
+            if wait(probe, 60, lambda: flowing(probe.acknowledged, time.monotonic())) is None:
+                raise DrillError("no orders are acknowledged even before the fault: look at /healthz/deep")
+            wait(probe, STEADY, lambda: False)
+            cut = time.monotonic()
+            fault.cut(site, victim)
+            say(f"{victim}: cut")
+            wait(probe, OUTAGE, lambda: False)
+            back = wait(probe, RECOVERY, lambda: flowing(probe.acknowledged, time.monotonic()))
+            say("orders flow" if back is not None else f"no orders for {RECOVERY} s")
+            if victim in site.powered_off:
+                site.power("on", victim)
+            restored = time.monotonic()
+            complaints: list[str] = []
+
+            def healthy() -> bool:
+                complaints[:] = site.complaints()
+                return not complaints
+
+            rejoined = wait(probe, HEALTHY, healthy)
+            say(f"whole again {rejoined:.0f} s after" if rejoined is not None else f"not whole: {complaints}")
+            wait(probe, STEADY, lambda: False)
+        finally:
+            probe.stop()
+    events = orders.read_log(log_path)
+    result = orders.analyse(events, *orders.stored(url, token, probe.run))
+    acks = [event["t"] for event in events if event["event"] == "ack"]
+    stop = next(event["t"] for event in events if event["event"] == "stop")
+    gap, _at = orders.longest_gap(cut, min(restored, stop), acks)
+    return {
+        "fault": fault.name,
+        "what": fault.what,
+        "victim": victim,
+        **result,
+        "gap_s": round(gap, 2),
+        "whole_again_s": round(rejoined, 1) if rejoined is not None else None,
+        "complaints": complaints,
+        "masters_before": before,
+        "masters_after": site.masters(),
+    }
+
+
+def rerun(site: Site, name: str) -> dict[str, Any]:
+    """Run site.yml once more: what it changed, how long it took, whether a master moved."""
+    before = site.masters()
+    log_path = REPORTS / f"drill-{name}-site.log"
+    environment = {**os.environ, "LAB_NAME": site.lab.name, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    environment |= {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    begin = time.monotonic()
+    with open(log_path, "w", encoding="utf-8") as log:
+        code = subprocess.call(
+            [str(BIN / "ansible-playbook"), "playbooks/site.yml", "-i", "inventories/lab"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    seconds = time.monotonic() - begin
+    output = log_path.read_text(encoding="utf-8")
+    if code != 0:
+        raise DrillError(f"site.yml failed after the drill {name}: see {log_path.relative_to(ROOT)}")
+    after = site.masters()
+    return {
+        "changed": changes(output),
+        "seconds": round(seconds, 1),
+        "moved": [f"{what}: {before[what]} → {after[what]}" for what in before if before[what] != after[what]],
+    }
+
+
+def changes(output: str) -> list[str]:
+    """Tasks and hosts that a playbook's output says were changed."""
+    found: list[str] = []
+    task = ""
+    for line in output.splitlines():
+        started = re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line)
+        if started:
+            task = started[1]
+        changed = re.match(r"changed: \[([^\]]+)\]", line)
+        if changed:
+            found.append(f"{changed[1]}: {task}")
+    return found
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    lines = [
+        "| fault | victim | longest gap | attempted | acknowledged | lost | doubled | repeated "
+        "| whole again | site.yml again: changed | moved |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        again = r.get("rerun")
+        rerun_text = (
+            f"{len(again['changed'])} in {again['seconds']:.0f} s | {len(again['moved'])}" if again else "– | –"
+        )
+        whole = f"{r['whole_again_s']:.0f} s" if r["whole_again_s"] is not None else "no"
+        lines.append(
+            f"| {r['what']} | {r['victim']} | {r['gap_s']:.1f} s | {r['attempted']} | {r['acknowledged']} "
+            f"| {r['lost']} | {r['duplicated']} | {r['repeated']} | {whole} | {rerun_text} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def failures(result: dict[str, Any]) -> list[str]:
+    found = [f"{result[what]} {what}" for what in ("lost", "unexpected", "duplicated") if result[what]]
+    if result["whole_again_s"] is None:
+        found.append(f"not whole {HEALTHY} s after: {'; '.join(result['complaints'])}")
+    again = result.get("rerun", {})
+    found += [f"site.yml changed {what}" for what in again.get("changed", [])]
+    found += [f"site.yml moved {what}" for what in again.get("moved", [])]
+    return [f"{result['fault']}: {what}" for what in found]
+
+
+def main() -> int:
+    names = [fault.name for fault in FAULTS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help=", ".join(names))
+    parser.add_argument("--rate", type=float, default=10, help="orders a second")
+    parser.add_argument("--workers", type=int, default=6, help="customers")
+    parser.add_argument("--no-rerun", action="store_true", help="leave out the runs of site.yml")
+    arguments = parser.parse_args()
+    unknown = set(arguments.faults) - set(names)
+    if unknown:
+        raise DrillError(f"no fault is called {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    lab = load("site")
+    site = Site(lab, state.lab_secrets(lab))
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    complaints = site.complaints()
+    if complaints:
+        raise DrillError("the site is not whole, so nothing is cut: " + "; ".join(complaints))
+    results: list[dict[str, Any]] = []
+    try:
+        for fault in FAULTS:
+            if arguments.faults and fault.name not in arguments.faults:
+                continue
+            result = drill(site, fault, arguments.rate, arguments.workers)
+            results.append(result)
+            if not arguments.no_rerun:
+                result["rerun"] = rerun(site, fault.name)
+            (REPORTS / "drills.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+            (REPORTS / "drills.md").write_text(table(results), encoding="utf-8")
+            print(table([result]), flush=True)
+    finally:
+        for node in list(site.powered_off):
+            site.power("on", node)
+    print(table(results))
+    wrong = [text for result in results for text in failures(result)]
+    print("\n".join(f"FAILED {text}" for text in wrong) or "nothing was lost, nothing changed, no master moved")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (DrillError, orders.ProbeError, LabError) as problem:
+        print(f"drill: {problem}", file=sys.stderr)
+        sys.exit(2)
