@@ -47,6 +47,7 @@ def steps() -> list[Step]:
         Step("lint", lint),
         Step("sanity", ((PYTHON, "tests/sanity.py"),)),
         Step("unit", ((str(BIN / "pytest"), "tests/unit"),)),
+        Step("shop", ((PYTHON, "tests/shop.py"),)),
     ]
     for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
         command = (str(BIN / "molecule"), "test", "-s", scenario)
