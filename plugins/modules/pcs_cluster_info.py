@@ -260,7 +260,7 @@ def main() -> None:
             and not missing
             and password_ok
             and enabled["pcsd"]
-            and unit("pcsd", "ActiveState") == "active"
+            and unit("pcsd", "ActiveState") in ("active", "activating")
             and (module.params["bind_address"] is None or bound[-1:] == [module.params["bind_address"]])
         ),
         conf=host.conf(),
