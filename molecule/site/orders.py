@@ -113,7 +113,7 @@ class Probe:
         self, url: str, token: str, log: TextIO, rate: float = 12, workers: int = 6, timeout: float = 5
     ) -> None:
         self.run = f"run-{secrets.token_hex(4)}-"
-        self._shops = [Shop(url, token, timeout) for _ in range(workers)]
+        self._shops = [Shop(url, token, timeout) for _worker in range(workers)]
         self._log = log
         self._lock = threading.Lock()
         self._period = 1 / rate

@@ -48,7 +48,7 @@ class OrdersView(View):
             return refuse(400, 'the body must be {"key": text, "sku": text, "quantity": number or absent}')
         if not isinstance(key, str) or not KEY.fullmatch(key):
             return refuse(400, "key must be 1 to 64 letters, digits, dots, dashes or underscores")
-        if not isinstance(sku, str) or type(quantity) is not int or quantity < 1:
+        if not isinstance(sku, str) or not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
             return refuse(400, "sku must be text, quantity a whole number from 1")
         # A visitor has a session; one whose session cannot be read does not get as far as ordering.
         placed = request.session.get("orders", 0)

@@ -48,7 +48,7 @@ def servers(name: str) -> list[tuple[str, int]]:
     """host:port,host:port"""
     result = []
     for word in words(name):
-        host, _, port = word.rpartition(":")
+        host, _colon, port = word.rpartition(":")
         if not host or not port.isdigit():
             raise ImproperlyConfigured(f"shop: {name} must be host:port,host:port …, {word!r} is not")
         result.append((host.strip("[]"), int(port)))

@@ -111,8 +111,11 @@ def run(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def deep() -> JsonResponse:
     with ThreadPoolExecutor(len(CHECKS)) as pool:
-        results = list(pool.map(run, [check for _, check, _ in CHECKS]))
-    backends = {name: {**result, "needed": needed} for (name, _, needed), result in zip(CHECKS, results, strict=True)}
+        results = list(pool.map(run, [check for _name, check, _needed in CHECKS]))
+    checked = zip(CHECKS, results, strict=True)
+    backends = {name: {**result, "needed": needed} for (name, _check, needed), result in checked}
+        name: {**result, "needed": needed} for (name, _check, needed), result in zip(CHECKS, results, strict=True)
+    }
     serving = all(backend["ok"] for backend in backends.values() if backend["needed"])
     status = "failed" if not serving else "ok" if all(b["ok"] for b in backends.values()) else "degraded"
     response = JsonResponse({"status": status, "backends": backends}, status=200 if serving else 503)

@@ -48,7 +48,7 @@ class PageCacheMiddleware:
 
     @staticmethod
     def serve(request: HttpRequest, stored: tuple[float, str, bytes], how: str) -> HttpResponse:
-        _, content_type, body = stored
+        _until, content_type, body = stored
         if TOKEN.search(body):
             token = get_token(request).encode()
             body = TOKEN.sub(rb"\g<1>" + token + rb"\2", body)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oscar.defaults import *  # noqa: F403
+import oscar.defaults
 
 from shop import environment
+
+# Oscar has settings for everything and no defaults outside of this module; those below change some.
+globals().update({name: getattr(oscar.defaults, name) for name in dir(oscar.defaults) if name.startswith("OSCAR_")})
 
 PACKAGE = Path(__file__).resolve().parent
 VAR = Path(environment.text("VAR_DIR", str(PACKAGE.parent / ".var")))

@@ -6,10 +6,11 @@ import os
 
 os.environ.update(SECRET_KEY="test", COOKIES_SECURE="0", ORDER_API_TOKEN="token", SQLITE_PATH=":memory:")
 
-from shop.settings import *  # noqa: F403
-from shop.settings import DATABASES
+from shop import settings
 
-DATABASES["default"]["TEST"] = {"MIGRATE": False}
+globals().update({name: getattr(settings, name) for name in dir(settings) if name.isupper()})
+
+settings.DATABASES["default"]["TEST"] = {"MIGRATE": False}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 RETRY_SECONDS = 1.0
 LOGGING = {"version": 1, "root": {"level": "CRITICAL"}, "loggers": {"django": {"level": "CRITICAL"}}}

@@ -153,7 +153,7 @@ class Health(TestCase):
         def check(name: str) -> Any:
             return mock.Mock(side_effect=failing[name]) if name in failing else dict
 
-        checks = [(name, check(name), needed) for name, _, needed in health.CHECKS]
+        checks = [(name, check(name), needed) for name, _check, needed in health.CHECKS]
         with mock.patch.object(health, "CHECKS", checks):
             return Client().get("/healthz/deep")
 

@@ -20,7 +20,7 @@ PAY_ON_DELIVERY = {"code": "pay-on-delivery", "name": "Pay on delivery"}
 class OrderPlacementMixin(mixins.OrderPlacementMixin):
     def handle_payment(self, order_number: str, total: Any, **kwargs: Any) -> None:
         """Nothing is taken now; what is owed is recorded with the order."""
-        kind, _ = SourceType.objects.get_or_create(
+        kind, _new = SourceType.objects.get_or_create(
             code=PAY_ON_DELIVERY["code"], defaults={"name": PAY_ON_DELIVERY["name"]}
         )
         self.add_payment_source(Source(source_type=kind, currency=total.currency, amount_allocated=total.incl_tax))

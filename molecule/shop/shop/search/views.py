@@ -31,7 +31,7 @@ SORTS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 class SortForm(forms.Form):
     sort_by = forms.ChoiceField(
-        label="Sort by", choices=[(key, text) for key, (text, _) in SORTS.items()], required=False
+        label="Sort by", choices=[(key, text) for key, (text, _order) in SORTS.items()], required=False
     )
 
 
@@ -77,7 +77,7 @@ class FacetedSearchView(CatalogueView):
 
     @property
     def summary(self) -> str:  # type: ignore[override]
-        return f"Products matching “{' '.join(self.words)}”" if self.words else "All products"
+        return f"Products matching: {' '.join(self.words)}" if self.words else "All products"
 
     def get_queryset(self) -> QuerySet:
         found = [Q(title__icontains=w) | Q(description__icontains=w) | Q(upc__icontains=w) for w in self.words]
