@@ -135,6 +135,7 @@ def container_args(node: Node, guest_file: str) -> dict[str, Any]:
             "NODE_DNS": ",".join(resolvers()),
             "TMPDIR": "/uml",
         },
+        "stop_signal": "SIGKILL",
         "cap_add": ["NET_ADMIN"],
         "devices": ["/dev/net/tun"],
         "tmpfs": {"/uml": f"exec,size={node.memory + 256}m"},

@@ -1,20 +1,9 @@
 #!/bin/bash
-# PID 1 of the container: hands its address over to a User Mode Linux guest and becomes it.
+# PID 1 of the container: hands its address over to a User Mode Linux guest and runs it until it powers off.
 set -eu
 
-become_guest() {
-    for fd in /proc/self/fd/*; do
-        fd=${fd##*/}
-        [ "$fd" -le 2 ] || [ "$fd" -eq 255 ] || eval "exec $fd>&-"
-    done
-    rm -rf /run/node
-    # A guest that reboots executes its argv[0] again, which brings it back here: UML itself would keep the old tap
-    # device open, and the new kernel would find it busy and come up without a network.
-    # Unpinned, UML is 5 to 14 times slower at system calls.
-    exec taskset -c "$NODE_CPU" bash -c 'exec -a /boot.sh linux.uml "$@"' guest "$@"
-}
-
-[ $# -eq 0 ] || become_guest "$@"
+# A guest that reboots executes its argv[0] again, which brings it here.
+[ $# -eq 0 ] || exit 64
 
 cidr=$(ip -4 -o addr show eth0 | awk '{print $4}')
 gateway=$(ip route | awk '/^default/{print $3}')
@@ -38,8 +27,17 @@ for size in ${NODE_DISKS:-}; do
     number=$((number + 1))
 done
 
+# Unpinned, UML is 5 to 14 times slower at system calls.
+taskset -cp "$NODE_CPU" $$ >/dev/null
+# A reboot (64) or a panic (134) starts another process, because the tap device of the old one is busy until it ends.
 # ubd15 (/dev/ubdp) brings the node's seed, a bare tar.
-become_guest umid=node uml_dir=/run "mem=$NODE_MEMORY" \
-    "ubd0=/disks/root,/images/$NODE_GUEST" "${disks[@]}" ubd15r=/seed.tar root=/dev/ubda rw panic=1 \
-    "vec0:transport=tap,ifname=tap0,depth=128,gro=1,mac=$mac" con=null con0=null,fd:1 seccomp=on \
-    "lab.address=$cidr" "lab.gateway=$gateway" "lab.name=$NODE_NAME" "lab.dns=$NODE_DNS"
+code=64
+while [ "$code" -eq 64 ] || [ "$code" -eq 134 ]; do
+    rm -rf /run/node
+    code=0
+    (exec -a /boot.sh linux.uml umid=node uml_dir=/run "mem=$NODE_MEMORY" \
+        "ubd0=/disks/root,/images/$NODE_GUEST" "${disks[@]}" ubd15r=/seed.tar root=/dev/ubda rw panic=1 \
+        "vec0:transport=tap,ifname=tap0,depth=128,gro=1,mac=$mac" con=null con0=null,fd:1 seccomp=on \
+        "lab.address=$cidr" "lab.gateway=$gateway" "lab.name=$NODE_NAME" "lab.dns=$NODE_DNS") || code=$?
+done
+exit "$code"
