@@ -114,8 +114,6 @@ def deep() -> JsonResponse:
         results = list(pool.map(run, [check for _name, check, _needed in CHECKS]))
     checked = zip(CHECKS, results, strict=True)
     backends = {name: {**result, "needed": needed} for (name, _check, needed), result in checked}
-        name: {**result, "needed": needed} for (name, _check, needed), result in zip(CHECKS, results, strict=True)
-    }
     serving = all(backend["ok"] for backend in backends.values() if backend["needed"])
     status = "failed" if not serving else "ok" if all(b["ok"] for b in backends.values()) else "degraded"
     response = JsonResponse({"status": status, "backends": backends}, status=200 if serving else 503)
