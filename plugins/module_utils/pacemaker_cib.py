@@ -523,7 +523,7 @@ def _purge(configuration: ET.Element, owner: str, wish: dict[str, Any]) -> None:
 def describe(cib: ET.Element, owner: str, wish: dict[str, Any], hide: Iterable[str] = ()) -> dict[str, Any]:
     """The owner's part of a CIB (and the cluster options he lists) as plain data, for a diff a person reads."""
     result: dict[str, Any] = {}
-    for kind, (section, tag, _) in OPTION_SETS.items():
+    for kind, (section, tag, _id) in OPTION_SETS.items():
         pairs = _pairs(cib.find(f"configuration/{section}"), tag)
         shown = {name: pairs[name] for name in wish.get(kind) or {} if name in pairs}
         if shown:

@@ -29,8 +29,10 @@ attributes:
     description: Also where Pacemaker is not installed or not running yet; the wish is compared with an empty CIB there.
   diff_mode:
     support: full
+    description: The owner's resources and constraints before and after; secrets are hidden.
   idempotent:
     support: full
+    description: The CIB is compared by meaning and patched only where it differs.
 options:
   owner:
     description: Prefix of the ids that belong to the caller.

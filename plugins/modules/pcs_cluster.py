@@ -16,6 +16,7 @@ description:
 attributes:
   check_mode:
     support: full
+    description: Tells the plan's changes.
   diff_mode:
     support: none
     description: The changes are in RV(changes).

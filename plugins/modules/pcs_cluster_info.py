@@ -14,10 +14,13 @@ description:
 attributes:
   check_mode:
     support: full
+    description: Reads only.
   diff_mode:
     support: none
+    description: Changes nothing.
   idempotent:
     support: full
+    description: Changes nothing.
 options:
   packages:
     description: Packages which count for RV(ready).
@@ -194,7 +197,7 @@ class Host:
         }
 
     def status(self) -> dict[str, Any]:
-        code, out, _ = self.run("crm_mon", "--one-shot", "--output-as=xml")
+        code, out = self.run("crm_mon", "--one-shot", "--output-as=xml")[:2]
         return pcs_cluster.parse_crm_mon(out) if code == 0 else {}
 
     def settled_status(self) -> dict[str, Any]:
