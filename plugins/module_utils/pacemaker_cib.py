@@ -655,6 +655,11 @@ def new_complaints(old: str, new: str) -> list[str]:
     return [line for line in lines(new) if line not in known]
 
 
+def has_coordinator(status: ET.Element) -> bool:
+    coordinator = status.find("summary/current_dc")
+    return coordinator is not None and coordinator.get("present") == "true"
+
+
 def failures(status: ET.Element, owner: str) -> dict[str, str]:
     """Failed actions of the owner's resources in `crm_mon --output-as=xml`: key (new for each failure) to text."""
     found: dict[str, str] = {}

@@ -585,6 +585,17 @@ class Cluster:
             )
         return ET.fromstring(cib_tools.EMPTY_CIB)
 
+    def wait_for_coordinator(self, timeout: int) -> None:
+        """Until a node is coordinator, this one's copy of the CIB may be an old one."""
+        deadline = time.monotonic() + timeout
+        while not cib_tools.has_coordinator(self.status()):
+            if time.monotonic() > deadline:
+                self.module.fail_json(
+                    msg=f"pacemaker_cib: after {timeout} s the cluster has no coordinator (DC)."
+                    " Next: pcs status; pcs quorum status; journalctl -u corosync -u pacemaker -n 50"
+                )
+            time.sleep(1)
+
     def verify(self, cib: str) -> str:
         if not self.module.get_bin_path("crm_verify"):
             return ""
@@ -658,6 +669,9 @@ def main() -> None:
     result: dict[str, Any] = {}
     for attempt in range(RETRIES):
         cib = cluster.query()
+        if cluster.running and attempt == 0:
+            cluster.wait_for_coordinator(wish["wait_timeout"])
+            cib = cluster.query()
         try:
             new = cib_tools.build(cib, owner, wish, wish["purge"])
         except cib_tools.CibError as error:

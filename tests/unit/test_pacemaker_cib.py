@@ -257,6 +257,8 @@ def test_recorded_status_shows_all_active_and_no_failure() -> None:
         status, tree = recorded(f"crm_mon_{release}.xml"), recorded(f"cib_{release}.xml")
         assert cib.idle(status, tree, WISH) == []
         assert cib.failures(status, "t") == {}
+        assert cib.has_coordinator(status)
+    assert not cib.has_coordinator(ET.fromstring('<r><summary><current_dc present="false"/></summary></r>'))
 
 
 def test_idle_and_failed_resources_are_told_unless_that_is_wanted() -> None:
