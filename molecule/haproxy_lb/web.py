@@ -31,6 +31,9 @@ class Application(BaseHTTPRequestHandler):
         elif path == "/slow":
             time.sleep(float(query))
             self.reply({})
+        elif path == "/orders":
+            with open(ORDERS, encoding="ascii") as taken:
+                self.reply({"orders": taken.read().split()})
         elif path in ("/", "/healthz"):
             self.reply({})
         else:
@@ -51,5 +54,6 @@ class Application(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    open(ORDERS, "a", encoding="ascii").close()
     ThreadingHTTPServer.request_queue_size = 256
     ThreadingHTTPServer(("", int(sys.argv[1])), Application).serve_forever()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -261,7 +262,7 @@ def vip_problems(wish: Mapping[str, Any], hostvars: Mapping[str, Any], info: Map
     address, prefix = address_of(wish["host"], hostvars), info.get("prefix")
     if not prefix:
         return [
-            f"{wish['host']} does not have the address {address}. Set haproxy_lb_address to its address in the tier"
+            f"{wish['host']} does not have the address '{address}'. Set haproxy_lb_address to its own in the tier"
         ]
     network = ipaddress.ip_interface(f"{address}/{prefix}").network
     if ipaddress.ip_address(vip) not in network:
@@ -416,7 +417,10 @@ def plan(
         name = str(certificate.get("name", ""))
         if not certificate.get("generate"):
             try:
-                files[name] = file_name(name, given_pem(certificate, wish["folder"], now))
+                files[name] = file_name(name, pem := given_pem(certificate, wish["folder"], now))
+                ends = read_certificate(pem, name).not_valid_after_utc
+                if ends <= until:
+                    Display().warning(f"haproxy_lb: the certificate {name} ends on {ends:%Y-%m-%d}: renew it")
             except Unusable as err:
                 problems.append(str(err))
             continue

@@ -1,11 +1,12 @@
 #!/usr/bin/python3 -IS
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Pacemaker resource agent ocf:cloudexit:haproxy: HAProxy as a systemd unit that must answer, not only exist.
+"""Pacemaker resource agent ocf:cloudexit:haproxy_lb: HAProxy as a systemd unit that must answer, not only exist.
 
-A process that died is restarted by systemd within a fraction of a second; the agent waits for that. One that hangs, or
-that systemd has given up on, is reported as failed, so that the cluster moves the address away. The question goes to
-the admin socket: it is answered even while all connections are taken, so a flood of clients is no failure.
+A process that died is restarted by systemd within a fraction of a second; the agent waits for that. One that hangs is
+killed while the address is still here, so that its clients hear of it, and reported as failed, as is one that systemd
+has given up on: the cluster moves the address away. The question goes to the admin socket, which answers even while all
+connections are taken: a flood of clients is no failure.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ BINARY = "/usr/sbin/haproxy"
 PAUSE = 0.1
 META_DATA = """<?xml version="1.0"?>
 <!DOCTYPE resource-agent SYSTEM "ra-api-1.dtd">
-<resource-agent name="haproxy" version="1.0">
+<resource-agent name="haproxy_lb" version="1.0">
   <version>1.1</version>
   <longdesc lang="en">HAProxy as the systemd unit haproxy.service, asked over its admin socket.</longdesc>
   <shortdesc lang="en">HAProxy that answers</shortdesc>
@@ -101,9 +102,15 @@ def start() -> int:
     return SUCCESS
 
 
-def stop() -> int:
-    if monitor() == GENERIC:
+def check() -> int:
+    result = monitor()
+    if result == GENERIC and state() in ("active", "reloading"):
         systemctl("kill", "--signal=KILL", UNIT)
+    return result
+
+
+def stop() -> int:
+    check()
     systemctl("stop", UNIT)
     return SUCCESS if state() in ("inactive", "failed", "") else GENERIC
 
@@ -115,7 +122,7 @@ def main() -> int:
         return SUCCESS
     if not os.access(BINARY, os.X_OK):
         return NOT_RUNNING if action == "stop" else NOT_INSTALLED
-    actions = {"start": start, "stop": stop, "monitor": monitor, "validate-all": lambda: SUCCESS}
+    actions = {"start": start, "stop": stop, "monitor": check, "validate-all": lambda: SUCCESS}
     return actions.get(action, lambda: UNIMPLEMENTED)()
 
 
