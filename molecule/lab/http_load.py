@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import itertools
 import json
 import ssl
 import sys
@@ -24,7 +25,7 @@ from pathlib import Path
 
 
 def ask(url: str, timeout: float) -> str:
-    """"" if the answer is 200, else what happened."""
+    """ "" if the answer is 200, else what happened."""
     context = ssl._create_unverified_context() if url.startswith("https") else None
     try:
         with urllib.request.urlopen(url, timeout=timeout, context=context) as answer:
@@ -65,7 +66,7 @@ def main() -> int:
             sent += 1
             time.sleep(max(0.0, begin + sent / arguments.rate - time.monotonic()))
     good.sort()
-    gap = max((later - earlier for earlier, later in zip(good, good[1:], strict=False)), default=0.0)
+    gap = max((later - earlier for earlier, later in itertools.pairwise(good)), default=0.0)
     failed = sum(errors.values())
     result = {"requests": sent, "good": len(good), "failed": failed, "errors": errors, "longest_gap_s": round(gap, 3)}
     print(json.dumps(result))

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
+from ansible.errors import AnsibleFilterError
+
 DOCUMENTATION = r"""
 name: source_digest
 short_description: A short hash of a file or of a folder's contents on the controller
@@ -31,12 +36,7 @@ _value:
   type: str
 """
 
-import hashlib
-from pathlib import Path
-
-from ansible.errors import AnsibleFilterError
-
-LEFT_OUT = {".git", "__pycache__", "build", "dist", ".venv", "venv", ".tox", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+LEFT_BEHIND = {".git", "__pycache__", "build", "dist", ".venv", "venv", ".tox", ".pytest_cache", ".ruff_cache"}
 
 
 def source_files(root: Path) -> list[Path]:
@@ -46,7 +46,7 @@ def source_files(root: Path) -> list[Path]:
         for path in root.rglob("*")
         if path.is_file()
         and path.suffix != ".pyc"
-        and not any(part in LEFT_OUT or part.endswith(".egg-info") for part in path.relative_to(root).parts)
+        and not any(part in LEFT_BEHIND or part.endswith(".egg-info") for part in path.relative_to(root).parts)
     )
 
 
