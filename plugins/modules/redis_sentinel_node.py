@@ -396,7 +396,8 @@ class Node:
             self.fail(
                 f"{self.place.directory} on {self.here.name} holds data of a Redis that this role did not set up; "
                 "nothing was touched. If they are worth nothing: systemctl stop redis-server; "
-                f"mv {self.place.directory} {self.place.directory}.old. If they are to live on, load them into the set when it runs."
+                f"mv {self.place.directory} {self.place.directory}.old. If they are to live on, load them into the set "
+                "when it runs."
             )
         text = self.first_file(master)
         self.result["master"] = self.cluster.name_of(master)
@@ -451,6 +452,10 @@ class Node:
                 ask("ACL", "SETUSER", name, *rs.user_rules(users[name]))
             if surplus:
                 ask("ACL", "DELUSER", *surplus)
+            if self.module.params["admin_user"] in differ:
+                # Sentinels and replicas whose AUTH failed keep a connection on which nothing is ever answered well, and
+                # never try again. Such connections are those of the user `default`; without them they come anew.
+                ask("CLIENT", "KILL", "USER", "default")
         return bool(differ or surplus)
 
     def show_changes(self, changes: dict[str, tuple[str, str]]) -> None:
