@@ -261,9 +261,7 @@ def vip_problems(wish: Mapping[str, Any], hostvars: Mapping[str, Any], info: Map
         return [f"haproxy_lb_vip {vip} is the address of {owners[0]}. The VIP is an address of its own, which moves"]
     address, prefix = address_of(wish["host"], hostvars), info.get("prefix")
     if not prefix:
-        return [
-            f"{wish['host']} does not have the address '{address}'. Set haproxy_lb_address to its own in the tier"
-        ]
+        return [f"{wish['host']} does not have the address '{address}'. Set haproxy_lb_address to its own in the tier"]
     network = ipaddress.ip_interface(f"{address}/{prefix}").network
     if ipaddress.ip_address(vip) not in network:
         return [f"the VIP {vip} is outside the members' subnet {network}. Set haproxy_lb_vip to a free address in it"]
