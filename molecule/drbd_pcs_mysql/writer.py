@@ -23,8 +23,14 @@ PAUSE = 0.02
 
 def connect(address: str, user: str, database: str) -> Any:
     return pymysql.connect(
-        host=address, user=user, password=os.environ["MYSQL_PWD"], database=database, autocommit=True,
-        connect_timeout=1, read_timeout=3, write_timeout=3,
+        host=address,
+        user=user,
+        password=os.environ["MYSQL_PWD"],
+        database=database,
+        autocommit=True,
+        connect_timeout=1,
+        read_timeout=3,
+        write_timeout=3,
     )
 
 

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
 DOCUMENTATION = r"""
 name: mysql_settings
 short_description: Memory settings of a MySQL or MariaDB server from the size of its host
@@ -41,10 +45,6 @@ _value:
   description: Names and values for the server's configuration file.
   type: dict
 """
-
-from typing import Any
-
-from ansible.errors import AnsibleFilterError
 
 SYSTEM_MIB = 384  # kernel, systemd, corosync, pacemaker and its agents, measured 260 MiB under load
 CONNECTION_KIB = 1024  # thread stack, net buffer, and a sort or join buffer now and then
