@@ -13,7 +13,7 @@ DOCUMENTATION = r"""
 name: memcached_servers
 short_description: The memcached server list for clients, in a stable order
 version_added: 0.1.0
-author: The cloudexit maintainers
+author: The cloudexit maintainers (@cloudexit)
 description:
   - Turns the endpoints of the C(memcached_pool) role into the list of C(address:port) which clients are given.
   - Sorted by the numeric address and port, so that it depends neither on the order of the inventory nor on the

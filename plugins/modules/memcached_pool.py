@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: memcached_pool
 short_description: The memcached processes of one host, as instances of one systemd template unit
 version_added: 0.1.0
-author: The cloudexit maintainers
+author: The cloudexit maintainers (@cloudexit)
 description:
   - Writes the template unit, starts and enables the instances that should run, stops and disables those that should
     not, and stops the single process which Debian's package starts by default.

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: memcached_pool_info
 short_description: Use every process of a memcached pool and report how it is set up
 version_added: 0.1.0
-author: The cloudexit maintainers
+author: The cloudexit maintainers (@cloudexit)
 description:
   - Writes, reads and deletes a key of its own on each process of the pool, and reads its settings and figures.
   - Looks at the sockets of this host which belong to O(user).

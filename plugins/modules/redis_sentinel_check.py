@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: redis_sentinel_check
 short_description: Use a Redis Sentinel set as its clients do, and say what is wrong with it
 version_added: 0.1.0
-author: The cloudexit maintainers
+author: The cloudexit maintainers (@cloudexit)
 description:
   - Asks each Sentinel for the master with the password that clients have, writes a key to the master they name, reads
     it on each replica, and deletes it.

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: redis_sentinel_info
 short_description: The live state of one host of a Redis Sentinel set, and whom the Sentinels name as master
 version_added: 0.1.0
-author: The cloudexit maintainers
+author: The cloudexit maintainers (@cloudexit)
 description:
   - Classifies the data server and the Sentinel of this host from its files and from what the servers answer.
   - Asks every Sentinel of the set who is master.

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: redis_sentinel_node
 short_description: One Redis data server or one Sentinel, set up once and then changed through its runtime API
 version_added: 0.1.0
-author: The cloudexit maintainers
+author: The cloudexit maintainers (@cloudexit)
 description:
   - A server that was never set up gets its configuration file and is started. The file belongs to the server from then
     on, which writes roles, replicas and other Sentinels into it.

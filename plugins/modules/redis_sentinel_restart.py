@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: redis_sentinel_restart
 short_description: Restart servers of a Redis Sentinel set one after another, the master last
 version_added: 0.1.0
-author: The cloudexit maintainers
+author: The cloudexit maintainers (@cloudexit)
 description:
   - Runs on one host and reaches all servers through the Redis protocol. A server is told to shut down; systemd starts
     it again (C(Restart=always)).
