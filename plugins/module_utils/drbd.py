@@ -19,12 +19,27 @@ BEGINNING = 68 * 1024
 # 8.4 has one word for what 9 calls connection and replication. These are the ones without a peer.
 _UNCONNECTED = {"WFConnection": "Connecting", "WFReportParams": "Connecting"}
 _NO_PEER = {
-    "StandAlone", "Disconnecting", "Unconnected", "Timeout", "BrokenPipe", "NetworkFailure", "ProtocolError",
+    "StandAlone",
+    "Disconnecting",
+    "Unconnected",
+    "Timeout",
+    "BrokenPipe",
+    "NetworkFailure",
+    "ProtocolError",
     "TearDown",
 }
 _SYNCING = {
-    "StartingSyncS", "StartingSyncT", "WFBitMapS", "WFBitMapT", "WFSyncUUID",
-    "SyncSource", "SyncTarget", "PausedSyncS", "PausedSyncT", "Ahead", "Behind",
+    "StartingSyncS",
+    "StartingSyncT",
+    "WFBitMapS",
+    "WFBitMapT",
+    "WFSyncUUID",
+    "SyncSource",
+    "SyncTarget",
+    "PausedSyncS",
+    "PausedSyncT",
+    "Ahead",
+    "Behind",
 }
 
 
@@ -174,7 +189,8 @@ def refusal(view: View, wanted: str, wipe_variable: str) -> str:
             + (
                 f" If it is {view.name}'s own disk and only the system around it is new, "
                 f"set {wipe_variable.replace('allow_wipe', 'adopt')}: true instead."
-                if "drbd" in view.signatures else ""
+                if "drbd" in view.signatures
+                else ""
             )
         )
     if view.klass == "standalone":
@@ -204,8 +220,11 @@ def first_sync(view: View) -> bool:
     """Skip the first sync? Only when both halves are connected, Inconsistent, and never held data."""
     status = view.status
     return bool(
-        status and view.fresh and status.connection == "Connected"
-        and status.disk == status.peer_disk == "Inconsistent" and status.replication in ("Established", "Off")
+        status
+        and view.fresh
+        and status.connection == "Connected"
+        and status.disk == status.peer_disk == "Inconsistent"
+        and status.replication in ("Established", "Off")
     )
 
 
@@ -245,8 +264,15 @@ def _quoted(text: str) -> str:
 
 
 def render(
-    name: str, minor: int, port: int, members: list[Member], version: tuple[int, ...],
-    net: dict[str, Any], disk: dict[str, Any], fencing: str, hooks: dict[str, str],
+    name: str,
+    minor: int,
+    port: int,
+    members: list[Member],
+    version: tuple[int, ...],
+    net: dict[str, Any],
+    disk: dict[str, Any],
+    fencing: str,
+    hooks: dict[str, str],
 ) -> str:
     """The resource file: 8.4 wants `fencing` in disk and no node ids, 9 wants it in net and the ids."""
     nine = version >= (9,)

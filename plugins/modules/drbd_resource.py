@@ -251,7 +251,7 @@ class Resource:
             names = ", ".join(member.name for member in self.members)
             module.fail_json(
                 msg=f"drbd_resource {self.name}: members must be two different nodes, one of them this host "
-                    f"({self.node}); they are: {names}"
+                f"({self.node}); they are: {names}"
             )
         self.device = mine[0].device
         self.path = f"/etc/drbd.d/{self.name}.res"
@@ -327,8 +327,15 @@ class Resource:
     def configure(self) -> None:
         params = self.module.params
         wanted = drbd.render(
-            self.name, self.minor, params["port"], self.members, self.version, params["net"], params["disk"],
-            params["fencing"], drbd.handlers(self.version, params["fence_handler"], params["unfence_handler"]),
+            self.name,
+            self.minor,
+            params["port"],
+            self.members,
+            self.version,
+            params["net"],
+            params["disk"],
+            params["fencing"],
+            drbd.handlers(self.version, params["fence_handler"], params["unfence_handler"]),
         )
         present = ""
         if os.path.exists(self.path):
@@ -337,8 +344,10 @@ class Resource:
         if present == wanted:
             return
         self.diff = {
-            "before": present, "after": wanted,
-            "before_header": self.path, "after_header": self.path,
+            "before": present,
+            "after": wanted,
+            "before_header": self.path,
+            "after_header": self.path,
         }
         self.commands.append(f"write {self.path}")
         if self.module.check_mode:
@@ -417,7 +426,9 @@ def main() -> None:
             "minor": {"type": "int", "default": 0},
             "port": {"type": "int", "default": 7788},
             "members": {
-                "type": "list", "elements": "dict", "required": True,
+                "type": "list",
+                "elements": "dict",
+                "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
                     "address": {"type": "str", "required": True},
@@ -429,7 +440,8 @@ def main() -> None:
             "net": {"type": "dict", "default": {}},
             "disk": {"type": "dict", "default": {}},
             "fencing": {
-                "type": "str", "choices": ["resource-and-stonith", "resource-only", "dont-care"],
+                "type": "str",
+                "choices": ["resource-and-stonith", "resource-only", "dont-care"],
                 "default": "resource-and-stonith",
             },
             "fence_handler": {"type": "str", "default": ""},
@@ -457,12 +469,14 @@ def main() -> None:
     report["refusal"] = "" if wiped else drbd.refusal(after, "present", module.params["wipe_variable"])
     diff = [resource.diff] if resource.diff["before"] != resource.diff["after"] else []
     if resource.commands:
-        diff.append({
-            "before": f"{before.klass}\n",
-            "after": "".join(f"{command}\n" for command in resource.commands),
-            "before_header": f"{resource.name} (live state)",
-            "after_header": f"{resource.name} (commands)",
-        })
+        diff.append(
+            {
+                "before": f"{before.klass}\n",
+                "after": "".join(f"{command}\n" for command in resource.commands),
+                "before_header": f"{resource.name} (live state)",
+                "after_header": f"{resource.name} (commands)",
+            }
+        )
     module.exit_json(
         changed=bool(resource.commands),
         commands=resource.commands,

@@ -41,14 +41,39 @@ TWO = HEAD + (
 
 def nine(**changes: object) -> str:
     """drbdsetup status --json of DRBD 9, one volume, one peer."""
-    peer_device = {"volume": 0, "replication-state": "Established", "peer-disk-state": "UpToDate", "peer-client": False,
-                   "resync-suspended": "no", "received": 0, "sent": 331776, "out-of-sync": 0, "pending": 0,
-                   "unacked": 0, "has-sync-details": False, "percent-in-sync": 100.00}
-    connection = {"peer-node-id": 1, "name": "db2", "connection-state": "Connected", "congested": False,
-                  "peer-role": "Secondary", "ap-in-flight": 0, "rs-in-flight": 0, "peer_devices": [peer_device]}
-    resource = {"name": "mysql", "node-id": 0, "role": "Primary", "suspended": False, "write-ordering": "flush",
-                "devices": [{"volume": 0, "minor": 0, "disk-state": "UpToDate", "client": False, "quorum": True}],
-                "connections": [connection]}
+    peer_device = {
+        "volume": 0,
+        "replication-state": "Established",
+        "peer-disk-state": "UpToDate",
+        "peer-client": False,
+        "resync-suspended": "no",
+        "received": 0,
+        "sent": 331776,
+        "out-of-sync": 0,
+        "pending": 0,
+        "unacked": 0,
+        "has-sync-details": False,
+        "percent-in-sync": 100.00,
+    }
+    connection = {
+        "peer-node-id": 1,
+        "name": "db2",
+        "connection-state": "Connected",
+        "congested": False,
+        "peer-role": "Secondary",
+        "ap-in-flight": 0,
+        "rs-in-flight": 0,
+        "peer_devices": [peer_device],
+    }
+    resource = {
+        "name": "mysql",
+        "node-id": 0,
+        "role": "Primary",
+        "suspended": False,
+        "write-ordering": "flush",
+        "devices": [{"volume": 0, "minor": 0, "disk-state": "UpToDate", "client": False, "quorum": True}],
+        "connections": [connection],
+    }
     for where in (peer_device, connection, resource, resource["devices"][0]):  # type: ignore[index]
         for key in where:
             if key.replace("-", "_") in changes:
@@ -64,23 +89,34 @@ def view(proc: str = "", **more: object) -> drbd.View:
     return seen
 
 
-@pytest.mark.parametrize("text, version", [
-    (HEAD, (8, 4, 11)),
-    ("8.4.11\n", (8, 4, 11)),
-    ("version: 9.2.12 (api:2/proto:118-122)\nGIT-hash: 2da6f528 build by @buildsystem\n", (9, 2, 12)),
-    ("DRBDADM_API_VERSION=1\nDRBD_KERNEL_VERSION_CODE=0x08040b\nDRBDADM_VERSION=9.22.0\n", (8, 4, 11)),
-    ("DRBD_KERNEL_VERSION_CODE=0x000000\n", ()),
-    ("", ()),
-])
+@pytest.mark.parametrize(
+    "text, version",
+    [
+        (HEAD, (8, 4, 11)),
+        ("8.4.11\n", (8, 4, 11)),
+        ("version: 9.2.12 (api:2/proto:118-122)\nGIT-hash: 2da6f528 build by @buildsystem\n", (9, 2, 12)),
+        ("DRBDADM_API_VERSION=1\nDRBD_KERNEL_VERSION_CODE=0x08040b\nDRBDADM_VERSION=9.22.0\n", (8, 4, 11)),
+        ("DRBD_KERNEL_VERSION_CODE=0x000000\n", ()),
+        ("", ()),
+    ],
+)
 def test_version(text: str, version: tuple[int, ...]) -> None:
     assert drbd.parse_version(text) == version
 
 
 def test_both_versions_give_one_status() -> None:
     old, new = drbd.parse_proc(HEALTHY, 0), drbd.parse_json(nine(), "mysql")
-    assert old == new == drbd.Status(
-        role="Primary", disk="UpToDate", connection="Connected", replication="Established", peer_role="Secondary",
-        peer_disk="UpToDate",
+    assert (
+        old
+        == new
+        == drbd.Status(
+            role="Primary",
+            disk="UpToDate",
+            connection="Connected",
+            replication="Established",
+            peer_role="Secondary",
+            peer_disk="UpToDate",
+        )
     )
 
 
@@ -102,8 +138,9 @@ def test_progress_and_frozen_writes() -> None:
     assert syncing and (syncing.done_percent, syncing.out_of_sync_kib) == (2.7, 2043804)
     assert frozen and frozen.suspended
     assert alone and not alone.suspended, "the s at the end is the activity log's"
-    new = drbd.parse_json(nine(replication_state="SyncSource", peer_disk_state="Inconsistent", percent_in_sync=3.55),
-                          "mysql")
+    new = drbd.parse_json(
+        nine(replication_state="SyncSource", peer_disk_state="Inconsistent", percent_in_sync=3.55), "mysql"
+    )
     assert new and new.done_percent == 3.55
 
 
@@ -121,23 +158,28 @@ def test_fresh_metadata() -> None:
     assert not drbd.is_fresh("")
 
 
-@pytest.mark.parametrize("seen, word", [
-    (view(device_found=False), "missing"),
-    (view(), "absent"),
-    (view(signatures=["ext4"]), "foreign"),
-    (view(mounted_at="/srv"), "foreign"),
-    (view(signatures=["drbd"]), "foreign"),
-    (view(signatures=["drbd"], configured=True), "stopped"),
-    (view(FORMING, fresh=True), "forming"),
-    (view(FORMING, fresh=False), "degraded"),
-    (view(ALONE, fresh=True), "forming"),
-    (view(HEALTHY), "connected"),
-    (view(SYNCING), "syncing"),
-    (view(FROZEN), "degraded"),
-    (view(HEALTHY.replace("cs:Connected", "cs:StandAlone").replace("UpToDate/UpToDate", "UpToDate/DUnknown")),
-     "standalone"),
-    (view(HEALTHY.replace("UpToDate/UpToDate", "Diskless/UpToDate")), "diskless"),
-])
+@pytest.mark.parametrize(
+    "seen, word",
+    [
+        (view(device_found=False), "missing"),
+        (view(), "absent"),
+        (view(signatures=["ext4"]), "foreign"),
+        (view(mounted_at="/srv"), "foreign"),
+        (view(signatures=["drbd"]), "foreign"),
+        (view(signatures=["drbd"], configured=True), "stopped"),
+        (view(FORMING, fresh=True), "forming"),
+        (view(FORMING, fresh=False), "degraded"),
+        (view(ALONE, fresh=True), "forming"),
+        (view(HEALTHY), "connected"),
+        (view(SYNCING), "syncing"),
+        (view(FROZEN), "degraded"),
+        (
+            view(HEALTHY.replace("cs:Connected", "cs:StandAlone").replace("UpToDate/UpToDate", "UpToDate/DUnknown")),
+            "standalone",
+        ),
+        (view(HEALTHY.replace("UpToDate/UpToDate", "Diskless/UpToDate")), "diskless"),
+    ],
+)
 def test_one_word(seen: drbd.View, word: str) -> None:
     assert seen.klass == word
 
@@ -146,39 +188,61 @@ def test_a_reinstalled_host_can_adopt_its_disk() -> None:
     assert drbd.classify(view(signatures=["drbd"]), adopt=True) == "stopped"
 
 
-@pytest.mark.parametrize("seen, wanted, words", [
-    (view(device_found=False), "present", ["/dev/vdb is not there"]),
-    (view(signatures=["ext4"]), "present",
-     ["/dev/vdb holds data (found: ext4)", "`wipefs /dev/vdb`", "drbd_pcs_mysql_allow_wipe: true"]),
-    (view(signatures=["drbd"]), "present", ["drbd_pcs_mysql_adopt: true instead"]),
-    (view(signatures=["xfs"], mounted_at="/home"), "present", ["mounted at /home", "never"]),
-    (view(TWO.replace(" 1:", " 0:", 1).replace(" 0: cs:Unconfigured\n", "")), "present",
-     ["StandAlone", "journalctl -k", "drbdadm connect --discard-my-data mysql"]),
-    (view(HEALTHY.replace("UpToDate/UpToDate", "Diskless/UpToDate")), "present",
-     ["without its disk /dev/vdb", "drbdadm attach mysql"]),
-    (view(FROZEN), "initialized", ["degraded", "both halves must be connected"]),
-])
+@pytest.mark.parametrize(
+    "seen, wanted, words",
+    [
+        (view(device_found=False), "present", ["/dev/vdb is not there"]),
+        (
+            view(signatures=["ext4"]),
+            "present",
+            ["/dev/vdb holds data (found: ext4)", "`wipefs /dev/vdb`", "drbd_pcs_mysql_allow_wipe: true"],
+        ),
+        (view(signatures=["drbd"]), "present", ["drbd_pcs_mysql_adopt: true instead"]),
+        (view(signatures=["xfs"], mounted_at="/home"), "present", ["mounted at /home", "never"]),
+        (
+            view(TWO.replace(" 1:", " 0:", 1).replace(" 0: cs:Unconfigured\n", "")),
+            "present",
+            ["StandAlone", "journalctl -k", "drbdadm connect --discard-my-data mysql"],
+        ),
+        (
+            view(HEALTHY.replace("UpToDate/UpToDate", "Diskless/UpToDate")),
+            "present",
+            ["without its disk /dev/vdb", "drbdadm attach mysql"],
+        ),
+        (view(FROZEN), "initialized", ["degraded", "both halves must be connected"]),
+    ],
+)
 def test_refusals_say_what_to_do(seen: drbd.View, wanted: str, words: list[str]) -> None:
     why = drbd.refusal(seen, wanted, "drbd_pcs_mysql_allow_wipe")
     assert all(word in why for word in words), why
 
 
-@pytest.mark.parametrize("seen", [
-    view(), view(FORMING, fresh=True), view(HEALTHY), view(SYNCING), view(FROZEN),
-    view(signatures=["drbd"], configured=True),
-])
+@pytest.mark.parametrize(
+    "seen",
+    [
+        view(),
+        view(FORMING, fresh=True),
+        view(HEALTHY),
+        view(SYNCING),
+        view(FROZEN),
+        view(signatures=["drbd"], configured=True),
+    ],
+)
 def test_nothing_speaks_against_it(seen: drbd.View) -> None:
     assert drbd.refusal(seen, "present", "allow_wipe") == ""
 
 
-@pytest.mark.parametrize("seen, skip", [
-    (view(FORMING, fresh=True), True),
-    (view(FORMING, fresh=False), False),
-    (view(ALONE, fresh=True), False),
-    (view(HEALTHY, fresh=True), False),
-    (view(SYNCING, fresh=True), False),
-    (view(), False),
-])
+@pytest.mark.parametrize(
+    "seen, skip",
+    [
+        (view(FORMING, fresh=True), True),
+        (view(FORMING, fresh=False), False),
+        (view(ALONE, fresh=True), False),
+        (view(HEALTHY, fresh=True), False),
+        (view(SYNCING, fresh=True), False),
+        (view(), False),
+    ],
+)
 def test_the_first_sync_is_skipped_only_between_two_empty_disks(seen: drbd.View, skip: bool) -> None:
     assert drbd.first_sync(seen) is skip
 

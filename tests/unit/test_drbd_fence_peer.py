@@ -34,16 +34,19 @@ def cib(state: str, constraints: str = "") -> ET.Element:
     )
 
 
-@pytest.mark.parametrize("attributes, state", [
-    ('in_ccm="true" crmd="online" join="member" expected="member"', "alive"),
-    ('in_ccm="1795439203" crmd="1795439204" join="member" expected="member"', "alive"),
-    ('in_ccm="false" crmd="offline" join="down" expected="down"', "down"),
-    ('in_ccm="0" crmd="0" join="down" expected="down"', "down"),
-    ('in_ccm="false" crmd="offline" join="member" expected="member"', "uncertain"),
-    ('in_ccm="0" crmd="0" join="member" expected="member"', "uncertain"),
-    ('in_ccm="true" crmd="offline" join="down" expected="down"', "uncertain"),
-    ('in_ccm="1795439203" crmd="0" join="down" expected="down"', "uncertain"),
-])
+@pytest.mark.parametrize(
+    "attributes, state",
+    [
+        ('in_ccm="true" crmd="online" join="member" expected="member"', "alive"),
+        ('in_ccm="1795439203" crmd="1795439204" join="member" expected="member"', "alive"),
+        ('in_ccm="false" crmd="offline" join="down" expected="down"', "down"),
+        ('in_ccm="0" crmd="0" join="down" expected="down"', "down"),
+        ('in_ccm="false" crmd="offline" join="member" expected="member"', "uncertain"),
+        ('in_ccm="0" crmd="0" join="member" expected="member"', "uncertain"),
+        ('in_ccm="true" crmd="offline" join="down" expected="down"', "uncertain"),
+        ('in_ccm="1795439203" crmd="0" join="down" expected="down"', "uncertain"),
+    ],
+)
 def test_peer_state(handler: Any, attributes: str, state: str) -> None:
     assert handler.peer_state(cib(f'<node_state id="2" uname="db2" {attributes}/>'), "db2") == state
 
@@ -74,14 +77,17 @@ def test_disk_state_of_both_versions(handler: Any) -> None:
     assert handler.disk_state("", "", "0") == "Unconfigured"
 
 
-@pytest.mark.parametrize("state, disk, code", [
-    ("down", "UpToDate", 7),
-    ("alive", "UpToDate", 4),
-    ("alive", "Consistent", 4),
-    ("down", "Consistent", 5),
-    ("down", "Outdated", 5),
-    ("uncertain", "UpToDate", 1),
-])
+@pytest.mark.parametrize(
+    "state, disk, code",
+    [
+        ("down", "UpToDate", 7),
+        ("alive", "UpToDate", 4),
+        ("alive", "Consistent", 4),
+        ("down", "Consistent", 5),
+        ("down", "Outdated", 5),
+        ("uncertain", "UpToDate", 1),
+    ],
+)
 def test_exit_codes(handler: Any, monkeypatch: pytest.MonkeyPatch, state: str, disk: str, code: int) -> None:
     made: list[tuple[str, ...]] = []
 

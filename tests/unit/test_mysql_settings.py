@@ -13,12 +13,15 @@ def mib(value: str) -> int:
     return int(value.removesuffix("M"))
 
 
-@pytest.mark.parametrize("memory, connections, pool, redo", [
-    (1165, 116, 512, 128),
-    (2048, 204, 1152, 288),
-    (8192, 819, 5568, 1024),
-    (65536, 1000, 51296, 1024),
-])
+@pytest.mark.parametrize(
+    "memory, connections, pool, redo",
+    [
+        (1165, 116, 512, 128),
+        (2048, 204, 1152, 288),
+        (8192, 819, 5568, 1024),
+        (65536, 1000, 51296, 1024),
+    ],
+)
 def test_by_size_of_host(memory: int, connections: int, pool: int, redo: int) -> None:
     found = mysql_settings(memory)
     assert found["max_connections"] == connections

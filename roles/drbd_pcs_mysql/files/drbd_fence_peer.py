@@ -65,9 +65,16 @@ def constraint(clone: str, resource: str, node: str) -> ET.Element:
     name = f"drbd-fence-by-handler-{resource}"
     location = ET.Element("rsc_location", {"rsc": clone, "id": f"{name}-{clone}"})
     rule = ET.SubElement(location, "rule", {"role": "Promoted", "score": "-INFINITY", "id": f"{name}-rule-{clone}"})
-    ET.SubElement(rule, "expression", {
-        "attribute": "#uname", "operation": "ne", "value": node, "id": f"{name}-expr-{clone}",
-    })
+    ET.SubElement(
+        rule,
+        "expression",
+        {
+            "attribute": "#uname",
+            "operation": "ne",
+            "value": node,
+            "id": f"{name}-expr-{clone}",
+        },
+    )
     return location
 
 
@@ -132,8 +139,10 @@ def my_disk(resource: str) -> str:
 def fence(resource: str, peer: str, me: str) -> int:
     state, cib = wait_for_certainty(peer)
     if cib is None:
-        log(f"the cluster did not say for {PATIENCE_SECONDS} s what became of {peer}; writes stay frozen. "
-            f"If it is off for certain: `pcs stonith confirm {peer}`, then `drbdadm resume-io {resource}`")
+        log(
+            f"the cluster did not say for {PATIENCE_SECONDS} s what became of {peer}; writes stay frozen. "
+            f"If it is off for certain: `pcs stonith confirm {peer}`, then `drbdadm resume-io {resource}`"
+        )
         return BROKEN
     clone = clone_of(cib, resource)
     if not clone:

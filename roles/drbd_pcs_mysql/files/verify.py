@@ -49,7 +49,10 @@ def close_account(wish: dict[str, Any]) -> list[str]:
 
 def use(wish: dict[str, Any]) -> list[str]:
     how = {
-        "host": wish["vip"], "port": wish["port"], "user": ACCOUNT, "password": os.environ["VERIFY_PASSWORD"],
+        "host": wish["vip"],
+        "port": wish["port"],
+        "user": ACCOUNT,
+        "password": os.environ["VERIFY_PASSWORD"],
         "database": SCHEMA,
     }
     token = secrets.token_hex(16)
@@ -61,7 +64,8 @@ def use(wish: dict[str, Any]) -> list[str]:
     with connect(**how).cursor() as cursor:
         cursor.execute(
             "SELECT token, @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@log_bin, @@hostname"
-            " FROM records WHERE member = %s", (wish["member"],)
+            " FROM records WHERE member = %s",
+            (wish["member"],),
         )
         row = cursor.fetchone()
     wrong = []
@@ -98,8 +102,10 @@ def misplaced(status: ET.Element, name: str, members: list[str]) -> list[str]:
     for part in ("fs", "vip", "server"):
         nodes = [node for node, _role in places.get(f"{name}-{part}", [])]
         if nodes != primaries:
-            wrong.append(f"{name}-{part} runs on {', '.join(nodes) or 'no member'}, the primary is "
-                         f"{', '.join(primaries) or 'nowhere'}")
+            wrong.append(
+                f"{name}-{part} runs on {', '.join(nodes) or 'no member'}, the primary is "
+                f"{', '.join(primaries) or 'nowhere'}"
+            )
     for failure in status.iter("failure"):
         if failure.get("op_key", "").startswith(f"{name}-"):
             wrong.append(f"failed action {failure.get('op_key')} on {failure.get('node')}: {failure.get('exitreason')}")
