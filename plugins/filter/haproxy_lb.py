@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import ipaddress
@@ -16,37 +17,12 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-DOCUMENTATION = r"""
-name: haproxy_lb
-short_description: Decisions of the role haproxy_lb
-version_added: 0.1.0
-author: The cloudexit maintainers (@cloudexit)
-description:
-  - C(haproxy_lb_endpoints) turns frontends into endpoints.
-  - The others are for the role C(cloudexit.ha_stack.haproxy_lb) only.
-options:
-  _input:
-    description: Frontends, or what the role wants.
-    type: raw
-    required: true
-"""
-
-EXAMPLES = r"""
-- name: Show where the frontends are
-  ansible.builtin.debug:
-    msg: "{{ haproxy_lb_frontends | cloudexit.ha_stack.haproxy_lb_endpoints('192.0.2.10') }}"
-"""
-
-RETURN = r"""
-_value:
-  description: Endpoints, each with C(name), C(address), C(port), C(check).
-  type: raw
-"""
+with contextlib.suppress(ImportError):  # ansible-core cannot be without it, its import test can
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 GENERATED_DAYS = 825  # browsers accept no more of a certificate that was imported by hand

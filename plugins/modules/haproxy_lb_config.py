@@ -24,6 +24,7 @@ attributes:
     description: Of certificates, only the names of the files.
   idempotent:
     support: full
+    description: Nothing is written or reloaded when the same configuration is there and runs.
 options:
   config:
     description: Text of the configuration. C(@digest@) in it is replaced with a digest of it.

@@ -15,10 +15,13 @@ description:
 attributes:
   check_mode:
     support: full
+    description: Changes nothing in any mode.
   diff_mode:
     support: none
+    description: There is nothing to compare.
   idempotent:
     support: full
+    description: Changes nothing.
 options:
   vip:
     description: Address that moves between the members.

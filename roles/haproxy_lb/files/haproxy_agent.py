@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -IS
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Pacemaker resource agent ocf:cloudexit:haproxy_lb: HAProxy as a systemd unit that must answer, not only exist.
