@@ -1,9 +1,10 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A client of the set, through its Sentinels as redis-py does it, while the master loses its power.
+"""A client of the set, through its Sentinels as redis-py does it, while something happens to the set.
 
-    drill.py cut REPORT      write numbered records, cut the master's power, go on until writes are taken again
-    drill.py count REPORT    read the records of that report back
+    drill.py cut REPORT              write numbered records, cut the master's power, go on until writes are taken again
+    drill.py during REPORT COMMAND…  write numbered records while a command runs
+    drill.py count REPORT            read the records of that report back
 
 Settings come as JSON on standard input: sentinels, master_name, sentinel_password, user, password, nodes, lab, rto.
 """
@@ -26,7 +27,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 LAB = [sys.executable, str(Path(__file__).resolve().parents[1] / "lab")]
-BEFORE, AFTER, PAUSE = 3.0, 5.0, 0.01  # seconds of writing before the cut and after the return, and between records
+BEFORE, AFTER, PAUSE = 3.0, 5.0, 0.01  # seconds of writing before the fault and after it, and between records
+LIMIT = 120.0  # seconds after which a fault that is not over is given up
 
 
 def client(given: dict[str, Any]) -> tuple[Sentinel, Redis]:
@@ -40,44 +42,54 @@ def client(given: dict[str, Any]) -> tuple[Sentinel, Redis]:
     return sentinels, master
 
 
-def cut(given: dict[str, Any]) -> dict[str, Any]:
-    """Write, cut, write until it works again."""
+def write(given: dict[str, Any], fault: list[str]) -> dict[str, Any]:
+    """Write, start the fault's command after a while, write until it is over and for some seconds more."""
     sentinels, master = client(given)
-    address = sentinels.discover_master(given["master_name"])[0]
-    victim = next(name for name, at in given["nodes"].items() if at == address)
-    run, acknowledged, failed, last = uuid.uuid4().hex[:8], [], 0, time.monotonic()
-    begin, gap, number = last, (0.0, 0.0), 0
+    run, acknowledged, number = uuid.uuid4().hex[:8], [], 0
     errors: dict[str, int] = {}
-    power = threading.Timer(BEFORE, subprocess.run, [[*LAB, "power", "off", given["lab"], victim]], {"check": True})
-    power.start()
-    while True:
+    ended: list[subprocess.CompletedProcess[str]] = []
+
+    def disturb() -> None:
+        time.sleep(BEFORE)
+        ended.append(subprocess.run(fault, capture_output=True, text=True, check=False))
+
+    worker = threading.Thread(target=disturb)
+    worker.start()
+    last = over = time.monotonic()
+    end, gap = last + BEFORE + LIMIT, 0.0
+    while time.monotonic() < min(end, over + AFTER):
         number += 1
         try:
             master.set(f"drill:{run}:{number}", number, ex=3600)
         except RedisError as err:
-            failed += 1
             errors[type(err).__name__] = errors.get(type(err).__name__, 0) + 1
+            over = time.monotonic()
         else:
             now = time.monotonic()
-            gap = max(gap, (now - last, last - begin))
-            last = now
+            gap, last = max(gap, now - last), now
             acknowledged.append(number)
-        now = time.monotonic()
-        returned = gap[1] + gap[0] if gap[0] > 0.4 else 0.0
-        if (failed and returned and now - begin > returned + AFTER) or now - begin > BEFORE + 60:
-            break
+        if worker.is_alive():
+            over = time.monotonic()
         time.sleep(PAUSE)
-    power.join()
-    after = sentinels.discover_master(given["master_name"])[0]
+    worker.join()
+    if ended[0].returncode:
+        sys.exit(f"{' '.join(fault)} failed:\n{ended[0].stdout}{ended[0].stderr}")
+    at = sentinels.discover_master(given["master_name"])[0]
     return {
         "run": run,
-        "victim": victim,
-        "master": next(name for name, at in given["nodes"].items() if at == after),
+        "master": next(name for name, address in given["nodes"].items() if address == at),
         "attempted": number,
         "acknowledged": acknowledged,
-        "gap": round(gap[0], 2),
+        "gap": round(gap, 2),
         "errors": errors,
     }
+
+
+def cut(given: dict[str, Any]) -> dict[str, Any]:
+    """The master loses its power."""
+    at = client(given)[0].discover_master(given["master_name"])[0]
+    victim = next(name for name, address in given["nodes"].items() if address == at)
+    return {"victim": victim, **write(given, [*LAB, "power", "off", given["lab"], victim])}
 
 
 def count(given: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +106,8 @@ def main() -> int:
     path = Path(sys.argv[2])
     if sys.argv[1] == "cut":
         path.write_text(json.dumps(cut(given)), encoding="utf-8")
+    elif sys.argv[1] == "during":
+        path.write_text(json.dumps(write(given, sys.argv[3:])), encoding="utf-8")
     report = json.loads(path.read_text(encoding="utf-8"))
     report |= count(given, report)
     report["acknowledged"] = len(report["acknowledged"])

@@ -437,26 +437,28 @@ class Node:
 
     # -- life -----------------------------------------------------------------
 
-    def apply_users(self, ask: Client) -> bool:
-        users = {user["name"]: user for user in self.users()}
+    def compare_users(self, ask: Client) -> tuple[list[str], list[str]]:
+        """(users to set, users to delete); wrong rules are refused here, before anything is changed."""
         try:
-            differ, surplus = rs.changed_users(ask, list(users.values()), atomic=self.kind == "data")
+            differ, surplus = rs.changed_users(ask, self.users(), atomic=self.kind == "data")
         except RespError as err:
             self.fail(f"{self.here} does not take a user's rules: {err}. Look at the commands of redis_sentinel_users")
         for name in differ:
             self.note(f"user {name}: differs", f"user {name}: as wanted")
         for name in surplus:
             self.note(f"user {name}", "")
-        if not self.module.check_mode:
-            for name in differ:
-                ask("ACL", "SETUSER", name, *rs.user_rules(users[name]))
-            if surplus:
-                ask("ACL", "DELUSER", *surplus)
-            if self.module.params["admin_user"] in differ:
-                # Sentinels and replicas whose AUTH failed keep a connection on which nothing is ever answered well, and
-                # never try again. Such connections are those of the user `default`; without them they come anew.
-                ask("CLIENT", "KILL", "USER", "default")
-        return bool(differ or surplus)
+        return differ, surplus
+
+    def apply_users(self, ask: Client, differ: list[str], surplus: list[str]) -> None:
+        users = {user["name"]: user for user in self.users()}
+        for name in differ:
+            ask("ACL", "SETUSER", name, *rs.user_rules(users[name]))
+        if surplus:
+            ask("ACL", "DELUSER", *surplus)
+        if self.cluster.user in differ:
+            # Sentinels and replicas whose AUTH failed keep a connection on which nothing is ever answered well, and
+            # never try again. Such connections are those of the user `default`; without them they come anew.
+            ask("CLIENT", "KILL", "USER", "default")
 
     def show_changes(self, changes: dict[str, tuple[str, str]]) -> None:
         for name, (now, text) in changes.items():
@@ -470,7 +472,7 @@ class Node:
         live = rs.pairs(ask("CONFIG", "GET", *wanted))
         changes = rs.changed_settings(live, wanted)
         self.show_changes(changes)
-        touched = self.apply_users(ask)
+        differ, surplus = self.compare_users(ask)
         if changes and not self.module.check_mode:
             flat = [word for name, (_now, text) in changes.items() for word in (name, text)]
             try:
@@ -485,7 +487,8 @@ class Node:
                 self.fail(
                     f"{self.here} turned {name} '{text}' into '{now}': write it like that in redis_sentinel_settings"
                 )
-        if (changes or touched) and not self.module.check_mode:
+        if (changes or differ or surplus) and not self.module.check_mode:
+            self.apply_users(ask, differ, surplus)
             ask("CONFIG", "REWRITE")
         options = {name: rs.value(thing) for name, thing in self.module.params["start_options"].items()}
         if options:
@@ -547,14 +550,15 @@ class Node:
         changes = rs.changed_settings(live, wanted)
         common = rs.changed_settings(rs.pairs(ask("SENTINEL", "CONFIG", "GET", "*")), self.sentinel_settings())
         self.show_changes(changes | common)
-        touched = self.apply_users(ask)
+        differ, surplus = self.compare_users(ask)
         if self.module.check_mode:
             return
+        self.apply_users(ask, differ, surplus)
         for option, (_now, thing) in changes.items():
             ask("SENTINEL", "SET", name, option, thing)
         for option, (_now, thing) in common.items():
             ask("SENTINEL", "CONFIG", "SET", option, thing)
-        if changes or common or touched:
+        if changes or common or differ or surplus:
             ask("SENTINEL", "FLUSHCONFIG")
         self.result["master"] = self.cluster.name_of((str(shown["ip"]), int(shown["port"])))
 
