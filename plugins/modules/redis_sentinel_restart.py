@@ -204,10 +204,11 @@ class Restart:
                 ask("CONFIG", "SET", "min-replicas-to-write", NO_WRITES)
                 if complaint := self.wait(lambda: self.behind(ready, master)):
                     self.fail(complaint)
-                self.command_failover()
-                complaint = self.wait(lambda: self.still(master))
+                leader = self.command_failover()
+                complaint = self.wait(lambda: self.still(leader, master))
                 if not complaint:
-                    new = self.master()
+                    new = next(s for s in self.data if s.at == self.named(leader))
+                    self.demote(master, new)
                     complaint = self.wait(lambda: self.in_step(master, new))
             finally:
                 self.take_writes_again(master, kept)
@@ -226,17 +227,37 @@ class Restart:
     def behind(self, replicas: list[rs.Server], master: rs.Server) -> str:
         return next(filter(None, (self.in_step(r, master) for r in replicas)), "")
 
-    def still(self, master: rs.Server) -> str:
-        at = rs.elect(self.cluster.sentinel_answers())
-        return f"{master} is still master" if at in (None, master.at) else ""
+    def named(self, sentinel: rs.Server) -> tuple[str, int]:
+        found = self.cluster.ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)
+        return str(found[0]), int(found[1])
 
-    def command_failover(self) -> None:
-        """The first Sentinel that takes the order."""
+    def still(self, sentinel: rs.Server, master: rs.Server) -> str:
+        """Why the failover that this Sentinel conducts is not over, or ''."""
+        at = self.named(sentinel)
+        if at == master.at:
+            return f"{master} is still master"
+        return "" if at in [s.at for s in self.data] else f"{sentinel.name} names {at[0]}:{at[1]}, which is no member"
+
+    def demote(self, old: rs.Server, new: rs.Server) -> None:
+        """What the Sentinels do to the old master when they notice that it still is one, which takes them 10 s.
+
+        Meanwhile it would refuse the writes of all clients that keep their connections.
+        """
+        with self.connect(old) as ask, contextlib.suppress(OSError):
+            ask("MULTI")
+            ask("REPLICAOF", *new.at)
+            ask("CONFIG", "REWRITE")
+            ask("CLIENT", "KILL", "TYPE", "normal")
+            ask("CLIENT", "KILL", "TYPE", "pubsub")
+            ask("EXEC")
+
+    def command_failover(self) -> rs.Server:
+        """The first Sentinel that takes the order; it conducts the failover."""
         refusals = []
         for sentinel in self.sentinels:
             try:
                 self.cluster.ask(sentinel, "SENTINEL", "FAILOVER", self.name)
-                return
+                return sentinel
             except (OSError, RespError) as err:
                 refusals.append(f"{sentinel.name}: {err}")
         self.fail("no Sentinel fails over: " + "; ".join(refusals))
