@@ -116,8 +116,9 @@ def main() -> int:
     elif arguments.command == "down":
         if bool(arguments.lab) == arguments.all:
             raise LabError("say which lab, or --all")
-        if daemon.answers():
-            nodes.remove(daemon.connect(), arguments.lab, log)
+        # Nodes of a host that was restarted are still there, though the daemon is not.
+        if daemon.installed():
+            nodes.remove(daemon.ensure(log), arguments.lab, log)
     elif arguments.command == "power":
         set_power(load(arguments.lab), arguments.action, arguments.node)
     elif arguments.command == "inventory":

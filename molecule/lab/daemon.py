@@ -88,6 +88,10 @@ def _packages() -> list[str]:
     return found if isinstance(found, list) else []
 
 
+def installed() -> bool:
+    return shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin") is not None
+
+
 def answers() -> docker.DockerClient | None:
     with contextlib.suppress(docker.errors.DockerException, OSError):
         client = docker.from_env(timeout=120)
