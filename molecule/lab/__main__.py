@@ -117,7 +117,7 @@ def main() -> int:
         if bool(arguments.lab) == arguments.all:
             raise LabError("say which lab, or --all")
         # Nodes of a host that was restarted are still there, though the daemon is not.
-        if daemon.installed():
+        if daemon.answers() or daemon.installed():
             nodes.remove(daemon.ensure(log), arguments.lab, log)
     elif arguments.command == "power":
         set_power(load(arguments.lab), arguments.action, arguments.node)
