@@ -25,7 +25,7 @@ class Application(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
+        path, _mark, query = self.path.partition("?")
         if path == "/headers":
             self.reply({"headers": [[name.lower(), value] for name, value in self.headers.items()]})
         elif path == "/slow":

@@ -37,7 +37,7 @@ def playbook(lab: Lab, name: str, *arguments: str) -> str:
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert run.stdout is not None
-    with open(log_file, "w", encoding="utf-8") as out, run:
+    with run, open(log_file, "w", encoding="utf-8") as out:
         for line in run.stdout:
             out.write(line)
             lines.append(line)

@@ -259,7 +259,8 @@ def rendered(version: tuple[int, ...]) -> str:
 def test_resource_file_of_8_4() -> None:
     text = rendered((8, 4, 11))
     assert "node-id" not in text
-    net, disk = text.split("disk {")[0], text.split("disk {")[1].split("}")[0]
+    net, rest = text.split("disk {", maxsplit=1)
+    disk = rest.split("}", maxsplit=1)[0]
     assert "fencing resource-and-stonith;" in disk and "fencing" not in net
     assert "protocol C;" in net
     assert 'fence-peer "/bin/fence db1 db2";' in text
@@ -270,7 +271,7 @@ def test_resource_file_of_8_4() -> None:
 def test_resource_file_of_9() -> None:
     text = rendered((9, 2, 12))
     assert "node-id 0;" in text and "node-id 1;" in text
-    assert "fencing resource-and-stonith;" in text.split("disk {")[0]
+    assert "fencing resource-and-stonith;" in text.split("disk {", maxsplit=1)[0]
     assert 'unfence-peer "/usr/lib/drbd/crm-unfence-peer.9.sh";' in text
     assert "after-resync-target" not in text
 

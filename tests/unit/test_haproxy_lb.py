@@ -207,7 +207,7 @@ def test_a_certificate_and_key_from_files_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_certificate_that_does_not_match_its_key_is_refused(tmp_path: Path) -> None:
-    (certificate, _), (_, key) = pair(), pair()
+    (certificate, _key), (_certificate, key) = pair(), pair()
     (tmp_path / "shop.crt").write_text(certificate)
     (tmp_path / "shop.key").write_text(key)
     files = {"certificate_file": "shop.crt", "key_file": "shop.key"}

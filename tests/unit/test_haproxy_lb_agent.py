@@ -37,7 +37,7 @@ def serve(path: Path, answer: bytes) -> socket.socket:
     server.listen()
 
     def once() -> None:
-        connection, _ = server.accept()
+        connection, _address = server.accept()
         with connection:
             connection.recv(100)
             connection.sendall(answer)

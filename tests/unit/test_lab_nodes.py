@@ -96,8 +96,8 @@ def test_what_goes_into_a_container_is_complete_and_private():
 @pytest.mark.parametrize("script", sorted(path.name for path in uml.HERE.glob("*.sh")))
 def test_the_guests_scripts_are_sound(script):
     text = (uml.HERE / script).read_text(encoding="utf-8")
-    shell = text.splitlines()[0].removeprefix("#!")
-    subprocess.run([shell, "-n", str(uml.HERE / script)], check=True)
+    shell = text.splitlines()[0].removeprefix("#!").split()
+    subprocess.run([*shell, "-n", str(uml.HERE / script)], check=True)
     assert "\nset -eu\n" in text
 
 

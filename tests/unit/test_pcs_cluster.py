@@ -158,7 +158,7 @@ def test_bootstrap_only_if_all_are_absent() -> None:
     assert result["problems"] == []
     assert result["bootstrap"] == ["a", "b"]
     assert result["actor"] == "a"
-    calls = [words for words, _ in pcs.commands(wish(), result, 60)]
+    calls = [words for words, _secret in pcs.commands(wish(), result, 60)]
     assert calls[0] == ["pcs", "cluster", "destroy"]
     assert calls[1][:3] == ["pcs", "host", "auth"]
     setup = " ".join(calls[2])
@@ -209,7 +209,7 @@ def test_token_and_crypto_are_changed_while_it_runs() -> None:
     live = member(conf=conf(token="3000", crypto_cipher="aes128"))
     result = pcs.plan(wish(), {"a": live, "b": live})
     assert result["changes"] == ["token: 3000 -> 1500", "crypto cipher: aes128 -> aes256"]
-    assert [words for words, _ in pcs.commands(wish(), result, 60)] == [
+    assert [words for words, _secret in pcs.commands(wish(), result, 60)] == [
         ["pcs", "cluster", "config", "update", "crypto", "cipher=aes256", "totem", "token=1500"]
     ]
 

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # PID 1 of the container: hands its address over to a User Mode Linux guest and runs it until it powers off.
 set -eu
 

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """DRBD's fence-peer handler for a pair under Pacemaker: drbd_fence_peer.py NODE NODE
