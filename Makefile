@@ -11,6 +11,10 @@ help: ## This list
 site: venv ## The whole site on this machine, then the shop's address
 	$(BIN)/python molecule/lab site
 
+.PHONY: drill
+drill: venv ## Cut the power of one node after the other of the running site, while customers order
+	$(BIN)/python molecule/site/drill.py
+
 .PHONY: test
 test: venv ## Every check and test (STEPS="lint unit redis_sentinel" for some of them)
 	$(BIN)/python tests/run.py $(STEPS)
