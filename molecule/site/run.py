@@ -1,6 +1,6 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The whole site under test: built from nothing, run again, seen in a browser; on demand, rid of one node after another.
+"""The whole site under test: built from nothing, run again, seen in a browser; on demand, drilled.
 
 run.py [STEP …]     all steps, or those named; a table of times goes to .lab/reports/site-test.md
 """
