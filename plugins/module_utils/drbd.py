@@ -67,6 +67,7 @@ class View:
     minor: int
     device_found: bool = True
     mounted_at: str = ""
+    busy: bool = False
     configured: bool = False
     signatures: list[str] = field(default_factory=list)
     status: Status | None = None
@@ -161,7 +162,7 @@ def classify(view: View, adopt: bool = False) -> str:
             return "missing"
         if "drbd" in view.signatures and (view.configured or adopt):
             return "stopped"
-        return "foreign" if view.signatures or view.mounted_at else "absent"
+        return "foreign" if view.signatures or view.busy else "absent"
     if status.disk in ("Diskless", "Failed", "Detaching"):
         return "diskless"
     if status.connection == "StandAlone":
@@ -183,6 +184,11 @@ def refusal(view: View, wanted: str, wipe_variable: str) -> str:
     if view.klass == "foreign":
         if view.mounted_at:
             return f"{view.device} is mounted at {view.mounted_at}. A disk in use is never taken for {view.name}."
+        if view.busy:
+            return (
+                f"{view.device} is in use: a partition of it, RAID, LVM or swap (`lsblk {view.device}`). "
+                f"A disk in use is never taken for {view.name}."
+            )
         return (
             f"{view.device} holds data (found: {', '.join(view.signatures)}). It is not overwritten. "
             f"Check with `wipefs {view.device}`; if it may go, set {wipe_variable}: true for this run."

@@ -94,7 +94,7 @@ options:
     type: int
     default: 30
   allow_wipe:
-    description: Erase what another use left on the disk. A mounted disk is refused nevertheless.
+    description: Erase what another use left on the disk. A disk in use is refused nevertheless.
     type: bool
     default: false
   adopt:
@@ -227,6 +227,7 @@ version:
   sample: 8.4.11
 """
 
+import errno
 import os
 import shlex
 import tempfile
@@ -293,10 +294,7 @@ class Resource:
         view.device_found = os.path.exists(self.device)
         if view.device_found:
             view.signatures = drbd.parse_signatures(self.read("wipefs", "--json", self.device)) or self.leftovers()
-            with open("/proc/self/mounts", encoding="utf-8") as mounts:
-                real = os.path.realpath(self.device)
-                fields = (line.split() for line in mounts)
-                view.mounted_at = next((f[1] for f in fields if os.path.realpath(f[0]) == real), "")
+            view.busy, view.mounted_at = self.use_of_disk()
         if os.path.exists("/proc/drbd") and self.version:
             if self.version >= (9,):
                 view.status = drbd.parse_json(
@@ -309,6 +307,19 @@ class Resource:
             view.fresh = drbd.is_fresh(self.read("drbdadm", "get-gi", self.name))
         view.klass = drbd.classify(view, self.module.params["adopt"])
         return view
+
+    def use_of_disk(self) -> tuple[bool, str]:
+        """Whether anybody holds the disk, down to a partition of it, and where it is mounted itself."""
+        try:
+            os.close(os.open(self.device, os.O_RDONLY | os.O_EXCL))
+            return False, ""
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return False, ""
+        number = os.stat(self.device).st_rdev
+        with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+            wanted = f"{os.major(number)}:{os.minor(number)}"
+            return True, next((line.split()[4] for line in mounts if line.split()[2] == wanted), "")
 
     def leftovers(self) -> list[str]:
         """What libblkid does not know but DRBD would stumble over: a beginning that is not all zero."""
@@ -368,7 +379,7 @@ class Resource:
             self.commands.pop()  # loading the module is not a change of anybody's data or settings
         self.learn_version()
         view = self.look()
-        if view.klass == "foreign" and params["allow_wipe"] and not view.mounted_at:
+        if view.klass == "foreign" and params["allow_wipe"] and not view.busy:
             self.run("wipefs", "--all", self.device)
             self.run("blkdiscard", "--zeroout", "--length", "1MiB", self.device)
             view = self.look() if not self.module.check_mode else drbd.View(**{**vars(view), "klass": "absent"})
@@ -465,7 +476,7 @@ def main() -> None:
     else:
         after = before
     report = after.report()
-    wiped = after.klass == "foreign" and not after.mounted_at and module.params["allow_wipe"]
+    wiped = after.klass == "foreign" and not after.busy and module.params["allow_wipe"]
     report["refusal"] = "" if wiped else drbd.refusal(after, "present", module.params["wipe_variable"])
     diff = [resource.diff] if resource.diff["before"] != resource.diff["after"] else []
     if resource.commands:

@@ -164,7 +164,7 @@ def test_fresh_metadata() -> None:
         (view(device_found=False), "missing"),
         (view(), "absent"),
         (view(signatures=["ext4"]), "foreign"),
-        (view(mounted_at="/srv"), "foreign"),
+        (view(busy=True), "foreign"),
         (view(signatures=["drbd"]), "foreign"),
         (view(signatures=["drbd"], configured=True), "stopped"),
         (view(FORMING, fresh=True), "forming"),
@@ -198,7 +198,8 @@ def test_a_reinstalled_host_can_adopt_its_disk() -> None:
             ["/dev/vdb holds data (found: ext4)", "`wipefs /dev/vdb`", "drbd_pcs_mysql_allow_wipe: true"],
         ),
         (view(signatures=["drbd"]), "present", ["drbd_pcs_mysql_adopt: true instead"]),
-        (view(signatures=["xfs"], mounted_at="/home"), "present", ["mounted at /home", "never"]),
+        (view(signatures=["xfs"], busy=True, mounted_at="/home"), "present", ["mounted at /home", "never"]),
+        (view(signatures=["gpt"], busy=True), "present", ["in use: a partition", "`lsblk /dev/vdb`", "never"]),
         (
             view(TWO.replace(" 1:", " 0:", 1).replace(" 0: cs:Unconfigured\n", "")),
             "present",
