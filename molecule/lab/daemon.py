@@ -37,11 +37,12 @@ def _remember(**values: list[str] | int) -> None:
 
 
 def _comm(pid: int) -> str:
-    """The name of a running process, "" if there is none."""
+    """The name of a running process, "" if there is none or it is dead and only not yet reaped."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+        name, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split("(", 1)[1].rsplit(") ", 1)
     except OSError:
         return ""
+    return "" if rest.startswith("Z") else name
 
 
 def check_rights() -> None:
