@@ -45,11 +45,20 @@ def _comm(pid: int) -> str:
     return "" if rest.startswith("Z") else name
 
 
+def _installed(command: str) -> bool:
+    """Whether a command is there, in the folders for administrators too, which a user's PATH may leave out."""
+    return shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is not None
+
+
+def _missing_packages() -> list[str]:
+    return [package for command, package in PACKAGES.items() if not _installed(command)]
+
+
 def check_rights() -> None:
     if os.geteuid() == 0:
         return
     if os.access(SOCKET, os.W_OK):
-        missing = [p for c, p in PACKAGES.items() if not shutil.which(c, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]
+        missing = _missing_packages()
         if missing:
             raise LabError(f"not root, and {', '.join(missing)} missing: sudo apt-get install {' '.join(missing)}")
         return
@@ -60,8 +69,7 @@ def check_rights() -> None:
 
 
 def install_packages(log) -> None:
-    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
-    missing = [package for command, package in PACKAGES.items() if not shutil.which(command, path=path)]
+    missing = _missing_packages()
     if not missing:
         return
     if not shutil.which("apt-get"):
@@ -90,7 +98,7 @@ def _packages() -> list[str]:
 
 
 def installed() -> bool:
-    return shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin") is not None
+    return _installed("dockerd")
 
 
 def answers() -> docker.DockerClient | None:
