@@ -1,6 +1,6 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Pure parts of app_instance: names, process states, what may be pruned, HTTP over a unix socket."""
+"""What app_instance decides: names, process states, what may be pruned; HTTP over a unix socket, Nginx' workers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import re
 import socket
+from pathlib import Path
 
 PLACEHOLDER = "@INSTANCE@"
 
@@ -42,12 +43,26 @@ def belongs(group: str, app: str) -> bool:
 def to_prune(kept: int, instances: list[tuple[str, str, float]], current: str) -> tuple[list[str], set[str]]:
     """Which instances go, and which releases stay.
 
-    `instances` are (id, release, time of its last switch); the current one and the `kept` most recent others stay,
-    and so do the releases they run.
+    `instances` are (id, release, time of its last switch or 0); the current one and the `kept` others that served most
+    recently stay, and so do the releases they run. One that never served is nothing to go back to.
     """
-    others = sorted((i for i in instances if i[0] != current), key=lambda i: i[2], reverse=True)
-    staying = others[: max(kept, 0)] + [i for i in instances if i[0] == current]
-    return [i[0] for i in others[max(kept, 0) :]], {i[1] for i in staying}
+    served = sorted((i for i in instances if i[0] != current and i[2]), key=lambda i: i[2], reverse=True)
+    staying = served[: max(kept, 0)] + [i for i in instances if i[0] == current]
+    return [i[0] for i in instances if i not in staying], {i[1] for i in staying}
+
+
+def nginx_workers(master: int, proc: Path = Path("/proc")) -> dict[int, bool]:
+    """Worker processes of the Nginx whose master is `master`: pid → whether it takes new connections."""
+    found: dict[int, bool] = {}
+    for place in proc.glob("[0-9]*"):
+        try:
+            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            title = (place / "cmdline").read_text().rstrip("\0 ")
+        except (OSError, ValueError, IndexError):
+            continue  # it ended meanwhile
+        if parent == master and title.startswith("nginx: worker process"):
+            found[int(place.name)] = not title.endswith("is shutting down")
+    return found
 
 
 class UnixConnection(http.client.HTTPConnection):

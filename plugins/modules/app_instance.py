@@ -15,7 +15,9 @@ description:
   - C(staged) writes the directory. C(current) starts the instance beside the one that serves, on a socket of its own,
     waits until its health URL answers 200, switches Nginx over by a reload, lets the old Nginx workers finish what
     they began, and only then stops the instances that came before.
-  - An instance that does not become healthy is stopped again; what served before goes on serving.
+  - C(previous) does the same with the instance that served before the one that serves.
+  - An instance that does not become healthy, or that Nginx cannot be switched to, is stopped again; what served before
+    goes on serving.
 options:
   name:
     description: Name of the application; prefix of supervisord's groups and name of Nginx' site.
@@ -28,10 +30,10 @@ options:
   state:
     description: How far to go; see the description.
     type: str
-    choices: [staged, current]
+    choices: [staged, current, previous]
     default: current
   release:
-    description: Name of a folder below C(<root>/releases). Not needed with O(instance).
+    description: Name of a folder below C(<root>/releases). Not needed with O(instance) or O(state=previous).
     type: str
   instance:
     description: Switch to this instance that was staged before, instead of one made of O(release) and O(files).
@@ -94,11 +96,17 @@ EXAMPLES = r"""
     files: "{{ files }}"
   register: staged
 
+- name: Let it serve
+  cloudexit.ha_stack.app_instance:
+    name: shop
+    root: /srv/shop
+    instance: "{{ staged.instance }}"
+
 - name: Go back to the instance before
   cloudexit.ha_stack.app_instance:
     name: shop
     root: /srv/shop
-    instance: 8d1f20ab33c4
+    state: previous
 """
 
 RETURN = r"""
@@ -110,8 +118,14 @@ current:
   description: Id of the instance that serves at the end of the module, "" if none does.
   type: str
   returned: always
+serves:
+  description:
+    - Whether the wanted instance serves at the end of the module, it is the only one that runs, and so does Nginx.
+    - In check mode, whether it does so now.
+  type: bool
+  returned: always
 previous:
-  description: Ids of former instances that a rollback can go to, the latest first.
+  description: Ids of former instances that a rollback can go to, the one that served last first.
   type: list
   elements: str
   returned: always
@@ -121,12 +135,14 @@ import glob
 import os
 import shutil
 import time
+from typing import NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.app_instance import (
     PLACEHOLDER,
     belongs,
     instance_id,
+    nginx_workers,
     parse_status,
     probe,
     to_prune,
@@ -134,6 +150,18 @@ from ansible_collections.cloudexit.ha_stack.plugins.module_utils.app_instance im
 
 SUPERVISOR = "/etc/supervisor/conf.d"
 NGINX = "/etc/nginx/sites-enabled"
+NGINX_ERRORS = "/var/log/nginx/error.log"
+# Seconds that supervisord may take to listen, and Nginx to have workers with the new settings.
+PATIENCE = 15
+
+
+def link(target: str, path: str) -> None:
+    """Have `path` link to `target` from one moment to the next; Nginx does not include hidden files."""
+    fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+    if os.path.lexists(fresh):
+        os.unlink(fresh)
+    os.symlink(target, fresh)
+    os.replace(fresh, path)
 
 
 class Instance:
@@ -151,22 +179,16 @@ class Instance:
         self.site = os.path.join(NGINX, f"{self.app}.conf")
 
     def current(self) -> str:
-        link = os.path.join(self.root, "current")
-        return os.path.basename(os.readlink(link)) if os.path.islink(link) else ""
+        place = os.path.join(self.root, "current")
+        return os.path.basename(os.readlink(place)) if os.path.islink(place) else ""
 
-    def command(self, *argv: str, fatal: bool = True) -> str:
+    def run(self, *argv: str) -> tuple[int, str]:
         code, out, err = self.module.run_command(list(argv))
-        if code != 0 and fatal:
-            self.module.fail_json(msg=f"app_instance: `{' '.join(argv)}` failed: {(err or out).strip()}")
-        return out
+        return code, (out + err).strip()
 
     def groups(self) -> dict[str, dict[str, str]]:
         # Its exit code tells of stopped processes, which are no failure of the command.
-        return (
-            parse_status(self.module.run_command(["supervisorctl", "status"])[1])
-            if shutil.which("supervisorctl")
-            else {}
-        )
+        return parse_status(self.run("supervisorctl", "status")[1]) if shutil.which("supervisorctl") else {}
 
     def read(self, name: str) -> str:
         path = os.path.join(self.folder, name)
@@ -175,115 +197,215 @@ class Instance:
         with open(path, encoding="utf-8") as handle:
             return handle.read()
 
+    def release(self) -> str:
+        place = os.path.join(self.folder, "release")
+        return os.path.basename(os.readlink(place)) if os.path.islink(place) else ""
+
+    def served(self) -> float:
+        """When Nginx was last switched to it, 0 if never."""
+        mark = os.path.join(self.folder, "served")
+        return os.path.getmtime(mark) if os.path.exists(mark) else 0.0
+
     def serves(self) -> bool:
-        states = self.groups().get(self.group, {})
-        linked = os.path.islink(self.site) and os.readlink(self.site) == os.path.join(self.folder, "nginx.conf")
+        groups = self.groups()
+        states = groups.get(self.group, {})
         return (
-            self.current() == self.name and linked and bool(states) and set(states.values()) <= {"RUNNING", "STARTING"}
+            self.current() == self.name
+            and os.path.islink(self.site)
+            and os.readlink(self.site) == os.path.join(self.folder, "nginx.conf")
+            and bool(states)
+            and set(states.values()) <= {"RUNNING", "STARTING"}
+            and not self.strays(groups)
+            and self.run("systemctl", "is-active", "nginx")[0] == 0
         )
+
+    def strays(self, groups: dict[str, dict[str, str]]) -> list[str]:
+        """Other instances of the application that supervisord runs."""
+        return [g[len(self.app) + 1 :] for g in groups if g != self.group and belongs(g, self.app)]
 
     def stage(self) -> None:
         """Write the folder in full beside its place, then move it there: it is whole or not there."""
         params = self.module.params
         fresh = f"{self.folder}.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        os.makedirs(fresh, mode=0o755)
+        os.makedirs(fresh)
+        os.chmod(fresh, 0o755)
         for mode, texts in ((0o644, params["files"]), (0o640, params["secret_files"])):
             for name, text in texts.items():
                 path = os.path.join(fresh, name)
                 executable = 0o111 if text.startswith("#!") else 0
-                with open(os.open(path, os.O_WRONLY | os.O_CREAT, mode | executable), "w", encoding="utf-8") as out:
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as out:
                     out.write(text.replace(PLACEHOLDER, self.name))
-                os.chmod(path, mode | executable)
                 shutil.chown(path, "root", params["group"])
+                os.chmod(path, mode | executable)
         os.symlink(os.path.join(self.root, "releases", params["release"]), os.path.join(fresh, "release"))
         os.rename(fresh, self.folder)
 
     def start(self) -> None:
         """Start the processes and wait for health; on failure stop them again and say what they said."""
+        self.run("systemctl", "start", "supervisor")
+        deadline = time.monotonic() + PATIENCE
+        while self.run("supervisorctl", "pid")[0] != 0 and time.monotonic() < deadline:
+            time.sleep(0.2)
         if not os.path.islink(self.supervisor_conf):
-            os.symlink(os.path.join(self.folder, "supervisor.conf"), self.supervisor_conf)
-        self.command("supervisorctl", "reread")
-        self.command("supervisorctl", "update", self.group)
-        stopped = {"STOPPED", "EXITED", "FATAL"} & set(self.groups().get(self.group, {}).values())
-        if stopped:
-            self.command("supervisorctl", "start", f"{self.group}:*", fatal=False)
+            link(os.path.join(self.folder, "supervisor.conf"), self.supervisor_conf)
+        for argv in (["supervisorctl", "reread"], ["supervisorctl", "update", self.group]):
+            code, said = self.run(*argv)
+            if code != 0:
+                # With settings that it refuses, supervisord would not start at the next boot.
+                self.give_up(f"could not be given to supervisord: `{' '.join(argv)}`: {said}")
+        if {"STOPPED", "EXITED", "FATAL"} & set(self.groups().get(self.group, {}).values()):
+            self.run("supervisorctl", "start", f"{self.group}:*")
         deadline = time.monotonic() + self.module.params["timeout"]
-        answer = "it was not asked"
+        answer, process = "it was not asked", "web"
         while time.monotonic() < deadline:
             answer = probe(self.socket, self.module.params["health_host"], self.module.params["health_path"])
             if not answer:
                 return
-            if "FATAL" in self.groups().get(self.group, {}).values():
-                answer = f"its processes do not stay up ({answer})"
+            fatal = [p for p, state in self.groups().get(self.group, {}).items() if state == "FATAL"]
+            if fatal:
+                process = fatal[0]
+                answer = f"{process} does not stay up ({answer})"
                 break
             time.sleep(0.2)
-        said = self.command("supervisorctl", "tail", "-3000", f"{self.group}:web", fatal=False)
-        if self.current() != self.name:
-            self.remove()
-        self.module.fail_json(
-            msg=(
-                f"app_instance: instance {self.name} of {self.app} did not become healthy at "
-                f"{self.module.params['health_path']}: {answer}. It gets no traffic; "
-                f"{self.current() or 'no instance'} goes on serving. Its last words:\n{said.strip()[-2000:]}"
-            )
+        said = self.run("supervisorctl", "tail", "-3000", f"{self.group}:{process}")[1]
+        self.give_up(
+            f"did not become healthy at {self.module.params['health_path']}: {answer}",
+            f" Its last words:\n{said[-2000:]}",
         )
 
+    def give_up(self, why: str, more: str = "") -> NoReturn:
+        """Take this instance out of supervisord again, unless it is what serves, and fail."""
+        current = self.current()
+        if current != self.name:
+            self.remove()
+        self.module.fail_json(
+            msg=f"app_instance: instance {self.name} of {self.app} {why}. "
+            + (
+                "It is the one that should serve."
+                if current == self.name
+                else f"It gets no traffic; {current or 'no instance'} goes on serving."
+            )
+            + more
+        )
+
+    def workers(self) -> dict[int, bool]:
+        master = self.run("systemctl", "show", "--property=MainPID", "--value", "nginx")[1]
+        return nginx_workers(int(master)) if master.isdigit() and master != "0" else {}
+
     def switch(self) -> None:
-        before = os.readlink(self.site) if os.path.islink(self.site) else None
-        self.link(os.path.join(self.folder, "nginx.conf"), self.site)
-        code, out, err = self.module.run_command(["nginx", "-t", "-q"])
+        """Reload Nginx with this instance's site, and wait until no worker knows the former one."""
+        before = os.readlink(self.site) if os.path.islink(self.site) else ""
+        link(os.path.join(self.folder, "nginx.conf"), self.site)
+        logged = os.path.getsize(NGINX_ERRORS) if os.path.exists(NGINX_ERRORS) else 0
+        code, said = self.run("nginx", "-t", "-q")
+        old = set(self.workers())
+        if code == 0:
+            code, said = self.run("systemctl", "reload-or-restart", "nginx")
+        # The reload only sends a signal. A master that cannot do it (a port is taken) says so in its log and goes on
+        # with its old workers and settings.
+        deadline = time.monotonic() + PATIENCE
+        while code == 0:
+            taking = {pid for pid, takes in self.workers().items() if takes}
+            if taking and not taking & old:
+                break
+            if time.monotonic() > deadline:
+                code, said = 1, self.complaint(logged)
+            time.sleep(0.05)
         if code != 0:
             if before:
-                self.link(before, self.site)
+                link(before, self.site)
             else:
                 os.unlink(self.site)
-            self.module.fail_json(msg=f"app_instance: Nginx refuses the site of {self.app}: {(err or out).strip()}")
-        self.command("systemctl", "reload-or-restart", "nginx")
+            self.give_up(f"could not be switched to, Nginx refuses its site: {said}")
         deadline = time.monotonic() + self.module.params["drain"]
-        while (
-            time.monotonic() < deadline
-            and self.module.run_command(["pgrep", "-f", "nginx: worker.*shutting down"])[0] == 0
-        ):
+        while old & set(self.workers()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        self.link(os.path.join("instances", self.name), os.path.join(self.root, "current"))
-        os.utime(self.folder)
+        with open(os.path.join(self.folder, "served"), "w", encoding="utf-8"):
+            os.utime(os.path.join(self.folder, "served"))
+        link(os.path.join("instances", self.name), os.path.join(self.root, "current"))
 
-    def link(self, target: str, path: str) -> None:
-        os.symlink(target, f"{path}.new")
-        os.replace(f"{path}.new", path)
+    def complaint(self, logged: int) -> str:
+        """Why Nginx does not take its settings, as it logged beyond the first `logged` bytes."""
+        said = []
+        if os.path.exists(NGINX_ERRORS):
+            with open(NGINX_ERRORS, encoding="utf-8", errors="replace") as log:
+                log.seek(logged)
+                said = [line.strip() for line in log if "[emerg]" in line]
+        return said[0] if said else f"no new worker within {PATIENCE} s, see {NGINX_ERRORS}"
 
     def remove(self) -> None:
         """Stop this instance's processes and take it from supervisord; its folder stays."""
         if os.path.islink(self.supervisor_conf):
             os.unlink(self.supervisor_conf)
-        self.command("supervisorctl", "reread")
-        self.command("supervisorctl", "update", self.group)
+        self.run("supervisorctl", "reread")
+        if self.group in self.groups():
+            code, said = self.run("supervisorctl", "update", self.group)
+            if code != 0:
+                self.module.fail_json(
+                    msg=f"app_instance: supervisord does not let go of {self.group}: {said}; "
+                    f"stop it with `supervisorctl stop {self.group}:*`"
+                )
 
-    def others(self) -> list[str]:
-        """Former instances, the latest first."""
+    def others(self) -> list[Instance]:
+        """Instances besides this one that served once, the last of them first."""
+        everything = [i for i in self.all() if i.name != self.name and i.served()]
+        return sorted(everything, key=Instance.served, reverse=True)
+
+    def all(self) -> list[Instance]:
         folder = os.path.join(self.root, "instances")
-        names = (
-            [n for n in os.listdir(folder) if n != self.name and not n.endswith(".new")]
-            if os.path.isdir(folder)
-            else []
-        )
-        return sorted(names, key=lambda n: os.path.getmtime(os.path.join(folder, n)), reverse=True)
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        return [Instance(self.module, name) for name in names if not name.endswith(".new")]
 
     def prune(self) -> None:
-        folder = os.path.join(self.root, "instances")
-        known = []
-        for name in [*self.others(), self.name]:
-            place = os.path.join(folder, name)
-            known.append((name, os.path.basename(os.readlink(os.path.join(place, "release"))), os.path.getmtime(place)))
-        going, staying = to_prune(self.module.params["keep"], known, self.name)
+        going, staying = to_prune(
+            self.module.params["keep"], [(i.name, i.release(), i.served()) for i in self.all()], self.name
+        )
         for name in going:
-            shutil.rmtree(os.path.join(folder, name))
+            shutil.rmtree(os.path.join(self.root, "instances", name))
             for log in glob.glob(f"/var/log/{self.app}/{self.app}-{name}-*"):
                 os.unlink(log)
+        for left in glob.glob(os.path.join(self.root, "instances", "*.new")):
+            shutil.rmtree(left)
         for release in os.listdir(os.path.join(self.root, "releases")):
             if release not in staying:
                 shutil.rmtree(os.path.join(self.root, "releases", release))
+
+
+def wanted_name(module: AnsibleModule) -> str:
+    """The instance that the arguments mean; fails if it is to be there already and is not."""
+    params = module.params
+    serving = Instance(module, Instance(module, "").current())
+    known = [i.name for i in serving.others()]
+    if params["state"] == "previous":
+        if not known:
+            module.fail_json(
+                msg=f"app_instance: no instance of {params['name']} served before {serving.name or 'on this host'}, "
+                f"there is nothing to go back to; deploy the older source instead"
+            )
+        return known[0]
+    if params["release"]:
+        return instance_id(params["release"], {**params["files"], **params["secret_files"]})
+    if not os.path.isdir(Instance(module, params["instance"]).folder):
+        module.fail_json(
+            msg=f"app_instance: {params['name']} has no instance {params['instance']} in {params['root']}/instances; "
+            f"{serving.name or 'none'} serves, {', '.join(known) or 'none'} served before"
+        )
+    return params["instance"]
+
+
+def differences(wanted: Instance, before: Instance) -> list[dict[str, str]]:
+    """Of the files that may be shown, and of the release; ids that are in every file do not count."""
+    params = wanted.module.params
+    release = before.release()
+    pairs = [("release", f"{release}\n" if release else "", f"{params['release']}\n")]
+    for name, text in params["files"].items():
+        pairs.append((name, before.read(name).replace(before.name, PLACEHOLDER) if before.name else "", text))
+    return [
+        {"before_header": name, "after_header": name, "before": old, "after": new}
+        for name, old, new in pairs
+        if old != new
+    ]
 
 
 def main() -> None:
@@ -291,7 +413,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "root": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["staged", "current"], "default": "current"},
+            "state": {"type": "str", "choices": ["staged", "current", "previous"], "default": "current"},
             "release": {"type": "str"},
             "instance": {"type": "str"},
             "files": {"type": "dict", "default": {}},
@@ -303,46 +425,31 @@ def main() -> None:
             "drain": {"type": "int", "default": 30},
             "keep": {"type": "int", "default": 3},
         },
-        required_one_of=[("release", "instance")],
+        required_if=[("state", "staged", ["release"]), ("state", "current", ["release", "instance"], True)],
         mutually_exclusive=[("release", "instance")],
         supports_check_mode=True,
     )
     params = module.params
-    name = params["instance"] or instance_id(params["release"], {**params["files"], **params["secret_files"]})
-    wanted = Instance(module, name)
-    staged = os.path.isdir(wanted.folder)
+    wanted = Instance(module, wanted_name(module))
     before = Instance(module, wanted.current())
-    if params["instance"] and not staged:
-        module.fail_json(
-            msg=f"app_instance: {params['name']} has no instance {name} in {params['root']}/instances; "
-            f"it has {', '.join(wanted.others()) or 'none'}"
-        )
-    done = staged if params["state"] == "staged" else wanted.serves()
-    result = {"changed": not done, "instance": name, "current": before.name}
-    if not done and params["files"]:
-        shown = {key: text.replace(PLACEHOLDER, name) for key, text in params["files"].items()}
-        result["diff"] = [
-            {
-                "before_header": key,
-                "after_header": key,
-                "before": before.read(key) if before.name else "",
-                "after": text,
-            }
-            for key, text in shown.items()
-            if not before.name or before.read(key) != text
-        ]
+    staged = os.path.isdir(wanted.folder)
+    serves = wanted.serves()
+    done = staged if params["state"] == "staged" else serves
+    result = {"changed": not done, "instance": wanted.name, "current": before.name}
+    if not done and params["release"]:
+        result["diff"] = differences(wanted, before)
     if not done and not module.check_mode:
         if not staged:
             wanted.stage()
-        if params["state"] == "current":
+        if params["state"] != "staged":
             wanted.start()
             wanted.switch()
-            for group in wanted.groups():
-                if group != wanted.group and belongs(group, wanted.app):
-                    Instance(module, group[len(wanted.app) + 1 :]).remove()
+            for name in wanted.strays(wanted.groups()):
+                Instance(module, name).remove()
             wanted.prune()
-            result["current"] = name
-    module.exit_json(previous=[n for n in wanted.others() if n != result["current"]], **result)
+            serves, result["current"] = True, wanted.name
+    previous = [i.name for i in wanted.others() if i.name != result["current"]]
+    module.exit_json(serves=serves, previous=previous, **result)
 
 
 if __name__ == "__main__":

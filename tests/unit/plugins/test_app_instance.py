@@ -15,6 +15,7 @@ from ansible_collections.cloudexit.ha_stack.plugins.filter.source_digest import 
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.app_instance import (
     belongs,
     instance_id,
+    nginx_workers,
     parse_status,
     probe,
     to_prune,
@@ -53,9 +54,30 @@ def test_only_instances_of_the_application_belong_to_it():
 
 def test_the_current_instance_the_latest_others_and_their_releases_stay():
     known = [("a", "r1", 1.0), ("b", "r2", 2.0), ("c", "r3", 3.0), ("d", "r1", 4.0)]
-    assert to_prune(1, known, "d") == (["b", "a"], {"r3", "r1"})
+    assert to_prune(1, known, "d") == (["a", "b"], {"r3", "r1"})
     assert to_prune(9, known, "d") == ([], {"r1", "r2", "r3"})
-    assert to_prune(0, known, "a") == (["d", "c", "b"], {"r1"})
+    assert to_prune(0, known, "a") == (["b", "c", "d"], {"r1"})
+
+
+def test_what_never_served_is_not_kept_in_the_place_of_what_did():
+    known = [("a", "r1", 1.0), ("b", "r2", 2.0), ("bad", "r3", 0.0), ("worse", "r4", 0.0)]
+    assert to_prune(1, known, "b") == (["bad", "worse"], {"r1", "r2"})
+
+
+def test_workers_of_one_nginx_are_told_from_all_else(tmp_path):
+    def process(pid: int, parent: int, title: str, name: str = "nginx") -> None:
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {parent} 1 1 0", encoding="utf-8")
+        (tmp_path / str(pid) / "cmdline").write_text(f"{title}\0", encoding="utf-8")
+
+    process(10, 1, "nginx: master process /usr/sbin/nginx")
+    process(11, 10, "nginx: worker process is shutting down")
+    process(12, 10, "nginx: worker process")
+    process(13, 10, "nginx: cache manager process")
+    process(21, 20, "nginx: worker process", "odd) name")
+    (tmp_path / "30").mkdir()
+    assert nginx_workers(10, tmp_path) == {11: False, 12: True}
+    assert nginx_workers(20, tmp_path) == {21: True}
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
