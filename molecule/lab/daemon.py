@@ -50,8 +50,8 @@ def _installed(command: str) -> bool:
     return shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is not None
 
 
-def _missing_packages() -> list[str]:
-    return [package for command, package in PACKAGES.items() if not _installed(command)]
+def _missing_packages(wanted: dict[str, str] = PACKAGES) -> list[str]:
+    return [package for command, package in wanted.items() if not _installed(command)]
 
 
 def check_rights() -> None:
@@ -68,8 +68,9 @@ def check_rights() -> None:
     )
 
 
-def install_packages(log) -> None:
-    missing = _missing_packages()
+def install_packages(log, wanted: dict[str, str] = PACKAGES) -> None:
+    """Install the packages (command it brings → package) that the host lacks; `make clean` removes them again."""
+    missing = _missing_packages(wanted)
     if not missing:
         return
     if not shutil.which("apt-get"):

@@ -135,7 +135,6 @@ import glob
 import os
 import shutil
 import time
-from typing import NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.app_instance import (
@@ -274,7 +273,7 @@ class Instance:
             f" Its last words:\n{said[-2000:]}",
         )
 
-    def give_up(self, why: str, more: str = "") -> NoReturn:
+    def give_up(self, why: str, more: str = "") -> None:
         """Take this instance out of supervisord again, unless it is what serves, and fail."""
         current = self.current()
         if current != self.name:

@@ -207,8 +207,8 @@ def main() -> None:
     if any(path.suffix == ".conf" for path, _text, _mode in others):
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
     folder.mkdir(mode=0o700, exist_ok=True)
-    for name, text in missing.items():
-        write(folder / name, text or "", 0o600)
+    for name, certificate in missing.items():
+        write(folder / name, certificate or "", 0o600)
     if rewrite:
         put_in_place(module, config)
     if pending:

@@ -1,6 +1,6 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""/healthz, and / which greets slowly enough for a switch to happen meanwhile."""
+"""/healthz, / which greets slowly enough for a switch to happen meanwhile, /told which says what proxies said."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import time
 
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
 
@@ -23,4 +23,8 @@ def greet(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(os.environ["GREETING"])
 
 
-urlpatterns = [path("healthz", healthz), path("", greet)]
+def told(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({name: request.headers.get(f"X-{name}") for name in ("Forwarded-For", "Forwarded-Proto")})
+
+
+urlpatterns = [path("healthz", healthz), path("told", told), path("", greet)]
