@@ -20,7 +20,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "raw": (object,),
 }
 # Entry points that a user or a playbook calls by name; any other room is private to main.
-CALLABLE = ("main", "endpoints", "preflight", "verify", "restart", "rollback", "replica")
+CALLABLE = ("main", "endpoints", "preflight", "verify", "restart", "rollback", "replica", "switchover")
 
 
 def _load(path: Path) -> dict[str, Any]:

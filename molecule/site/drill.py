@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "site")]
 
 import orders  # noqa: E402
 import redis  # noqa: E402
-from lab import state  # noqa: E402
+from lab import remote, state  # noqa: E402
 from lab.definitions import Lab, LabError, load  # noqa: E402
 
 REPORTS = ROOT / ".lab" / "reports"
@@ -63,21 +63,10 @@ class Site:
 
     def ssh(self, node: str, command: str, timeout: float = 20) -> str:
         """Output of a command on a node; DrillError if it fails or the node does not answer."""
-        options = ("BatchMode=yes", "ConnectTimeout=4", f"UserKnownHostsFile={state.known_hosts()}")
-        line = ["ssh", *(f"-o{option}" for option in options), "-i", str(state.client_key())]
         try:
-            done = subprocess.run(
-                [*line, f"root@{self.lab.node(node).address}", command],
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise DrillError(f"{node}: no answer to {command!r} in {timeout:g} s") from None
-        if done.returncode != 0:
-            raise DrillError(f"{node}: {command!r}: {done.stderr.strip() or f'status {done.returncode}'}")
-        return done.stdout
+            return remote.run(self.lab.node(node), command, timeout)
+        except remote.RemoteError as error:
+            raise DrillError(str(error)) from None
 
     def power(self, action: str, node: str) -> None:
         subprocess.run(

@@ -2,14 +2,13 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Looks at a read replica before anything is done to it. Called with one JSON object, answers with one.
 
-`data` is absent (nothing there), ours (copied by this role), or foreign (somebody's); `fresh` if it was copied and never
-followed the primary yet. `replicates` says whether both replication threads run, `error` what they say if not.
+`data` is absent (nothing there), ours (copied by this role), or foreign (somebody's); `fresh` if it was copied and
+never followed the primary yet. `replicates` says whether both replication threads run, `error` what they say if not.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess

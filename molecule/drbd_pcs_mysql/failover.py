@@ -1,0 +1,219 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where the seconds of a failover go: cuts or moves the active member under a writer, and takes the time apart.
+
+    failover.py [--lab drbd_pcs_mysql] [--planned] [--times 3]
+
+The lab must run and be configured (molecule converge -s drbd_pcs_mysql, or make site). A client writes numbered records
+through the VIP. --planned runs playbooks/switchover.yml instead of the power cut. The parts are read from the journal
+of the member that takes over; each is the time from the event before to this one, in seconds. Results are printed as
+a table and left in .lab/reports/failover.json. Exit status 1 if an acknowledged record is lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "drbd_pcs_mysql")]
+
+import writer  # noqa: E402
+from lab import remote, state  # noqa: E402
+from lab.definitions import Lab, LabError, load  # noqa: E402
+
+REPORTS = ROOT / ".lab" / "reports"
+BIN = Path(sys.executable).parent
+
+# What the journal says at the end of each part, in the order in which they are expected; the first match counts.
+PARTS = (
+    ("corosync: token lost", r"token timed out|A processor failed"),
+    ("corosync: new membership", r"A new membership .* Members left"),
+    ("fenced", r"pacemaker-fenced.*(?:Operation|fencing).*(?:reboot|off).*(?:OK|complete|succe)"),
+    ("server stopped", r"Result of stop operation for mysql-server\b.*: ok"),
+    ("filesystem unmounted", r"Result of stop operation for mysql-fs\b.*: ok"),
+    ("DRBD demoted", r"Result of demote operation for mysql-drbd\b.*: ok"),
+    ("DRBD promotion asked for", r"Requesting local execution of promote operation for mysql-drbd\b"),
+    ("DRBD promoted", r"Result of promote operation for mysql-drbd\b.*: ok"),
+    ("filesystem mounted", r"Result of start operation for mysql-fs\b.*: ok"),
+    ("VIP up", r"Result of start operation for mysql-vip\b.*: ok"),
+    ("server asked to start", r"Requesting local execution of start operation for mysql-server\b"),
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    name: str
+    at: float
+
+
+def events(journals: Iterable[str], begin: float, end: float) -> list[Event]:
+    """The parts' ends that journals (`journalctl --output=short-unix`) tell of between two times, in order of time."""
+    found: dict[str, float] = {}
+    lines: list[tuple[float, str]] = []
+    for journal in journals:
+        for line in journal.splitlines():
+            stamp, _, text = line.partition(" ")
+            with contextlib.suppress(ValueError):
+                lines.append((float(stamp), text))
+    for at, text in sorted(lines):
+        if not begin <= at <= end:
+            continue
+        for name, pattern in PARTS:
+            if name not in found and re.search(pattern, text):
+                found[name] = at
+    return sorted((Event(name, at) for name, at in found.items()), key=lambda event: event.at)
+
+
+def breakdown(begin: float, found: list[Event], end: float) -> dict[str, float]:
+    """Seconds of each part between the last acknowledgement before (`begin`) and the first one after (`end`)."""
+    parts: dict[str, float] = {}
+    before = begin
+    for event in found:
+        parts[event.name] = round(event.at - before, 2)
+        before = event.at
+    parts["first commit"] = round(end - before, 2)
+    return parts
+
+
+@dataclass
+class Pair:
+    lab: Lab
+    password: str
+
+    def members(self) -> list[str]:
+        return [node.name for node in self.lab.nodes if "mysql" in node.groups]
+
+    def ssh(self, member: str, command: str, timeout: float = 20) -> str:
+        return remote.run(self.lab.node(member), command, timeout)
+
+    def active(self) -> str:
+        """The member with the VIP; LabError if there is none."""
+        for member in self.members():
+            with contextlib.suppress(remote.RemoteError):
+                if f" {self.lab.vips['mysql']}/" in self.ssh(member, "ip -o -4 address"):
+                    return member
+        raise LabError("no member has the VIP; ask one: crm_mon -1")
+
+    def wait_healthy(self, limit: float = 180) -> float:
+        """Seconds until both disks are up to date and no fence is left; LabError after `limit`."""
+        begin = time.monotonic()
+        said = ""
+        while time.monotonic() - begin < limit:
+            try:
+                said = self.ssh(
+                    self.active(), "drbdadm dstate mysql; cibadmin -Q -o constraints | grep -c drbd-fence || true"
+                )
+                if said.split() == ["UpToDate/UpToDate", "0"]:
+                    return time.monotonic() - begin
+            except LabError as error:
+                said = str(error)
+            time.sleep(1)
+        raise LabError(f"the pair is not healthy after {limit:g} s: {said}")
+
+
+def power(lab: Lab, action: str, member: str) -> None:
+    subprocess.run([sys.executable, "molecule/lab", "power", action, lab.name, member], cwd=ROOT, check=True)
+
+
+def switch_over(lab: Lab) -> None:
+    environment = {**os.environ, "LAB_NAME": lab.name, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    # Either lab's variables: the scenario's are beside this file, the site's in its inventory.
+    extra = [] if lab.name == "site" else ["--extra-vars", f"@{Path(__file__).parent / 'group_vars' / 'all.yml'}"]
+    command = [str(BIN / "ansible-playbook"), "playbooks/switchover.yml", "-i", "inventories/lab", *extra]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"playbooks/switchover.yml failed:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+
+
+def measure(pair: Pair, planned: bool) -> dict[str, Any]:
+    active = pair.active()
+    survivor = next(member for member in pair.members() if member != active)
+    vip = pair.lab.vips["mysql"]
+    log = REPORTS / "failover-writer.log"
+    where = [vip, "shop", "shop", str(log)]
+    environment = {**os.environ, "MYSQL_PWD": pair.password}
+    program = [sys.executable, str(Path(writer.__file__))]
+    writing = subprocess.Popen([*program, "run", *where, "240"], env=environment)
+    try:
+        time.sleep(4)
+        # What is only in memory of the nodes' logs would be lost with their power.
+        pair.ssh(active, "sync")
+        cut = time.time()
+        if planned:
+            switch_over(pair.lab)
+        else:
+            power(pair.lab, "off", active)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            time.sleep(1)
+            notes = [line.split(" ", 3) for line in log.read_text(encoding="utf-8").splitlines()]
+            broken = next((float(n[2]) for n in notes if n[0] == "err" and float(n[2]) > cut), None)
+            if broken and any(n[0] == "ack" and float(n[2]) > broken for n in notes):
+                break
+        else:
+            raise LabError("no write was acknowledged within 120 s after the failure")
+        time.sleep(2)
+    finally:
+        log.with_suffix(".stop").touch()
+        writing.wait(timeout=30)
+    report = json.loads(subprocess.check_output([*program, "report", *where], env=environment, text=True))
+    journal = f"journalctl --output=short-unix --no-pager --since=@{int(cut) - 1} -u corosync -u pacemaker"
+    journals = [pair.ssh(survivor, journal)] + ([pair.ssh(active, journal)] if planned else [])
+    begin = report["gap_at"]
+    end = begin + report["gap_seconds"]
+    result = {
+        "what": "planned switch-over" if planned else "power cut of the active member",
+        "from": active,
+        "to": survivor,
+        **report,
+        "parts": breakdown(begin, events(journals, begin, end), end),
+    }
+    result["whole_again_seconds"] = round(pair.wait_healthy(), 1)
+    return result
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for result in results for name in result["parts"]))
+    runs = " | ".join(f"{r['from']} → {r['to']}" for r in results)
+    rows = [f"| {results[0]['what']} | {runs} |", "|---|" + "---|" * len(results)]
+    for name in names:
+        rows.append(f"| {name} | " + " | ".join(f"{r['parts'].get(name, 0):.2f}" for r in results) + " |")
+    rows.append("| **gap, s** | " + " | ".join(f"**{r['gap_seconds']:.2f}**" for r in results) + " |")
+    rows.append("| acknowledged / lost | " + " | ".join(f"{r['acknowledged']} / {r['lost']}" for r in results) + " |")
+    rows.append("| whole again after, s | " + " | ".join(f"{r['whole_again_seconds']:.0f}" for r in results) + " |")
+    return "\n".join(rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lab", default="drbd_pcs_mysql", help="drbd_pcs_mysql or site")
+    parser.add_argument("--planned", action="store_true", help="a switch-over instead of a power cut")
+    parser.add_argument("--times", type=int, default=1, help="how often, back and forth")
+    arguments = parser.parse_args()
+    lab = load(arguments.lab)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    pair = Pair(lab, state.lab_secrets(lab)["mysql_shop"])
+    pair.wait_healthy(20)
+    results = [measure(pair, arguments.planned) for _ in range(arguments.times)]
+    (REPORTS / "failover.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    print(table(results))
+    return 1 if any(result["lost"] for result in results) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LabError as problem:
+        print(f"failover: {problem}", file=sys.stderr)
+        sys.exit(2)
