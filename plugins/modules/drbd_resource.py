@@ -389,6 +389,8 @@ class Resource:
         self.configure()
         if view.klass == "absent":
             self.run("drbdadm", "create-md", self.name)
+            # What the tool wrote through the page cache must not come after what the kernel writes past it.
+            self.run("blockdev", "--flushbufs", self.device)
         if view.klass in ("absent", "stopped"):
             if not params["start"]:
                 return view if self.module.check_mode else self.look()

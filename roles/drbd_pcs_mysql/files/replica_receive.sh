@@ -3,6 +3,7 @@
 # Takes a backup of the running primary from the network, makes it a data directory, and moves it to its place.
 # DATADIR ADDRESS PORT KEYS (folder with me.pem and peer.crt) MARKER; what was in DATADIR goes when the new one is whole.
 set -euo pipefail
+install -d -m 0755 "$(dirname "$DATADIR")"
 umask 077
 fresh="$DATADIR.new"
 rm -rf "$fresh"
