@@ -68,7 +68,7 @@ JOURNAL = """\
 1795456009.100000 db2 corosync[812]:   [TOTEM ] A processor failed, forming new configuration: token timed out (1000ms)
 1795456010.900000 db2 corosync[812]:   [TOTEM ] A new membership (2.11) was formed. Members left: 1
 1795456014.000000 db2 pacemaker-fenced[5702]:  notice: Operation 'reboot' targeting db1 by db2 for x@db2: OK (complete)
-1795456015.300000 db2 pacemaker-controld[5]: notice: Requesting local execution of promote operation for mysql-drbd on db2
+1795456015.300000 db2 pacemaker-controld[5]: Requesting local execution of promote operation for mysql-drbd on db2
 1795456015.900000 db2 pacemaker-controld[5]:  notice: Result of promote operation for mysql-drbd on db2: ok
 1795456016.800000 db2 pacemaker-controld[5]:  notice: Result of start operation for mysql-fs on db2: ok
 1795456099.000000 db2 pacemaker-controld[5]:  notice: Result of start operation for mysql-vip on db2: ok
