@@ -236,7 +236,12 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import drbd
 
-MKFS = {"xfs": ["mkfs.xfs", "-q"], "ext4": ["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]}
+# Without discarding the device first: DRBD would note all of it in the activity log, and copy all of it after the next
+# power cut of the primary (seen: 2 GiB instead of 32 MiB).
+MKFS = {
+    "xfs": ["mkfs.xfs", "-q", "-K"],
+    "ext4": ["mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"],
+}
 
 
 class Resource:
@@ -389,8 +394,6 @@ class Resource:
         self.configure()
         if view.klass == "absent":
             self.run("drbdadm", "create-md", self.name)
-            # What the tool wrote through the page cache must not come after what the kernel writes past it.
-            self.run("blockdev", "--flushbufs", self.device)
         if view.klass in ("absent", "stopped"):
             if not params["start"]:
                 return view if self.module.check_mode else self.look()
