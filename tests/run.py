@@ -1,6 +1,6 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""`make test`: every check and test in order, each timed, limited and logged.
+"""`make test`: every check and test, two at a time, the whole site alone at the end; each timed, limited and logged.
 
     python tests/run.py [STEP …]      all steps, or those named (lint … <scenario> … site)
 
@@ -9,13 +9,16 @@ A step that fails shows the end of its log, and the next one runs. Times go to .
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -23,6 +26,9 @@ REPORTS = ROOT / ".lab" / "reports"
 PYTHON = str(BIN / "python")
 LAB = [PYTHON, "molecule/lab"]
 TAIL = 60
+LANES = 2
+QUICK = ("lint", "sanity", "unit", "shop")  # need no lab
+ALONE = "site"  # its drills measure times
 
 
 @dataclass(frozen=True)
@@ -59,37 +65,59 @@ def steps() -> list[Step]:
     return found
 
 
-def run(step: Step, log_file: Path) -> bool:
-    """Whether all commands of the step succeeded within its time; everything they print goes to the log."""
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-    deadline = time.monotonic() + step.limit
-    with open(log_file, "w", encoding="utf-8") as log:
-        for command in step.commands:
-            log.write(f"$ {' '.join(command)}\n")
-            log.flush()
-            # A group of its own, so that a step which hangs is ended with all that it started.
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            try:
-                code = process.wait(timeout=max(1.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                log.write(f"\nstopped: the step took longer than {step.limit} s\n")
-                code = -1
-            except KeyboardInterrupt:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-            if code != 0:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                return False
-    return True
+class Runner:
+    """Runs steps, each with its log; two may run at once. What they started can be ended from outside."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running: set[subprocess.Popen[bytes]] = set()
+        self.results: list[tuple[str, float, bool]] = []
+
+    def command(self, command: tuple[str, ...], log: IO[str], seconds: float) -> int:
+        """Exit status of a command whose output goes to the log; -1 if it takes too long."""
+        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        log.write(f"$ {' '.join(command)}\n")
+        log.flush()
+        # A group of its own, so that a step which hangs is ended with all that it started.
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        self.running.add(process)
+        try:
+            return process.wait(timeout=max(1.0, seconds))
+        except subprocess.TimeoutExpired:
+            log.write("\nstopped: the step took too long\n")
+            os.killpg(process.pid, signal.SIGKILL)
+            return -1
+        finally:
+            self.running.discard(process)
+
+    def step(self, step: Step) -> None:
+        begin = time.monotonic()
+        print(f"==> {step.name}", flush=True)
+        log_file = REPORTS / f"test-{step.name}.log"
+        with open(log_file, "w", encoding="utf-8") as log:
+            good = all(self.command(c, log, begin + step.limit - time.monotonic()) == 0 for c in step.commands)
+        seconds = time.monotonic() - begin
+        with self.lock:
+            self.results.append((step.name, seconds, good))
+            print(f"    {step.name}: {'ok' if good else 'FAILED'} {seconds:.0f} s", flush=True)
+            if not good:
+                lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+                print("\n".join(f"    | {line}" for line in lines[-TAIL:]))
+                print(f"    the whole log: {log_file.relative_to(ROOT)}", flush=True)
+        if not good and step.name not in QUICK:
+            subprocess.run([*LAB, "down", step.name], cwd=ROOT, check=False)
+
+    def end(self) -> None:
+        for process in list(self.running):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> int:
@@ -102,28 +130,28 @@ def main() -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     # What a run that was killed, or another clone, left behind must not be in the way.
     subprocess.run([*LAB, "down", "--all"], cwd=ROOT, check=False)
-    results: list[tuple[str, float, bool]] = []
-    for number, step in enumerate(chosen, 1):
-        print(f"==> [{number}/{len(chosen)}] {step.name}", flush=True)
-        begin = time.monotonic()
-        log_file = REPORTS / f"test-{step.name}.log"
-        good = run(step, log_file)
-        results.append((step.name, time.monotonic() - begin, good))
-        print(f"    {'ok' if good else 'FAILED'} {results[-1][1]:.0f} s", flush=True)
-        if not good:
-            lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-            print("\n".join(f"    | {line}" for line in lines[-TAIL:]))
-            print(f"    the whole log: {log_file.relative_to(ROOT)}", flush=True)
-            if step.name not in ("lint", "sanity", "unit"):
-                subprocess.run([*LAB, "down", step.name], cwd=ROOT, check=False)
+    begin = time.monotonic()
+    runner = Runner()
+    pool = concurrent.futures.ThreadPoolExecutor(LANES)
+    try:
+        for future in [pool.submit(runner.step, step) for step in chosen if step.name != ALONE]:
+            future.result()
+        for step in chosen:
+            if step.name == ALONE:
+                runner.step(step)
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        runner.end()
+        print("interrupted; what the steps left is removed by the next run, or by `make clean`")
+        return 130
     table = ["| step | seconds | result |", "|---|---|---|"]
-    table += [f"| {name} | {seconds:.0f} | {'ok' if good else 'failed'} |" for name, seconds, good in results]
+    table += [f"| {name} | {seconds:.0f} | {'ok' if good else 'failed'} |" for name, seconds, good in runner.results]
     (REPORTS / "test-times.md").write_text("\n".join(table) + "\n", encoding="utf-8")
-    passed = sum(good for _name, _seconds, good in results)
+    failed = [name for name, _seconds, good in runner.results if not good]
     print("\n".join(table))
-    print(f"total {sum(seconds for _name, seconds, _good in results):.0f} s\n")
-    print(f"{passed} passed, {len(results) - passed} failed")
-    return 0 if passed == len(results) else 1
+    print(f"total {time.monotonic() - begin:.0f} s\n")
+    print(f"{len(chosen) - len(failed)} passed, {len(failed)} failed {' '.join(failed)}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
