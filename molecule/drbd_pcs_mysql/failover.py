@@ -63,7 +63,7 @@ def events(journals: Iterable[str], begin: float, end: float) -> list[Event]:
     lines: list[tuple[float, str]] = []
     for journal in journals:
         for line in journal.splitlines():
-            stamp, _, text = line.partition(" ")
+            stamp, _space, text = line.partition(" ")
             with contextlib.suppress(ValueError):
                 lines.append((float(stamp), text))
     for at, text in sorted(lines):
@@ -205,7 +205,7 @@ def main() -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     pair = Pair(lab, state.lab_secrets(lab)["mysql_shop"])
     pair.wait_healthy(20)
-    results = [measure(pair, arguments.planned) for _ in range(arguments.times)]
+    results = [measure(pair, arguments.planned) for _time in range(arguments.times)]
     (REPORTS / "failover.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     print(table(results))
     return 1 if any(result["lost"] for result in results) else 0

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import docker
@@ -50,7 +51,7 @@ def _installed(command: str) -> bool:
     return shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is not None
 
 
-def _missing_packages(wanted: dict[str, str] = PACKAGES) -> list[str]:
+def _missing_packages(wanted: Mapping[str, str]) -> list[str]:
     return [package for command, package in wanted.items() if not _installed(command)]
 
 
@@ -58,7 +59,7 @@ def check_rights() -> None:
     if os.geteuid() == 0:
         return
     if os.access(SOCKET, os.W_OK):
-        missing = _missing_packages()
+        missing = _missing_packages(PACKAGES)
         if missing:
             raise LabError(f"not root, and {', '.join(missing)} missing: sudo apt-get install {' '.join(missing)}")
         return
@@ -68,7 +69,7 @@ def check_rights() -> None:
     )
 
 
-def install_packages(log, wanted: dict[str, str] = PACKAGES) -> None:
+def install_packages(log, wanted: Mapping[str, str]) -> None:
     """Install the packages (command it brings → package) that the host lacks; `make clean` removes them again."""
     missing = _missing_packages(wanted)
     if not missing:
@@ -132,7 +133,7 @@ def allow_many_systemds() -> None:
 def ensure(log) -> docker.DockerClient:
     """A client of a running daemon; installs and starts Docker on a Debian host that has none."""
     check_rights()
-    install_packages(log)
+    install_packages(log, PACKAGES)
     allow_many_systemds()
     client = answers()
     if client:
