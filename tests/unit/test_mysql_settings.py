@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.cloudexit.ha_stack.plugins.filter.mysql_settings import mysql_settings
 
@@ -48,3 +51,19 @@ def test_too_small_is_refused_in_words() -> None:
         mysql_settings(600)
     with pytest.raises(AnsibleFilterError, match="allow fewer connections"):
         mysql_settings(2048, "mariadb", 1600)
+
+
+@pytest.mark.parametrize("cores, threads", [(1, 4), (8, 8), (64, 16)])
+def test_threads_follow_the_cores(cores: int, threads: int) -> None:
+    found = mysql_settings(8192, cores=cores)
+    assert found["innodb_read_io_threads"] == found["innodb_write_io_threads"] == threads
+
+
+def test_each_setting_has_its_reason_and_no_other_has() -> None:
+    role = Path(__file__).parents[2] / "roles" / "drbd_pcs_mysql" / "vars" / "main.yml"
+    known = yaml.safe_load(role.read_text(encoding="utf-8"))
+    settings = {*mysql_settings(8192), *mysql_settings(8192, "mysql")}
+    settings |= {*known["__drbd_pcs_mysql_settings"], *known["__drbd_pcs_mysql_replica_settings"]}
+    for flavor in known["__drbd_pcs_mysql_flavors"].values():
+        settings |= {*flavor["settings"]}
+    assert set(known["__drbd_pcs_mysql_reasons"]) == settings

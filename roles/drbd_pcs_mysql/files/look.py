@@ -76,6 +76,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
     return {
         "node": os.uname().nodename,
         "memory_mib": memory_mib(),
+        "cores": os.cpu_count() or 1,
         "prefix": prefix(wish["address"]),
         "clustered": known,
         "vip_held_by": "" if known else neighbour(wish["vip"]),

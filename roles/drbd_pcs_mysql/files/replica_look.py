@@ -9,6 +9,7 @@ never followed the primary yet. `replicates` says whether both replication threa
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -69,6 +70,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
     found = status(run(wish["client"], "--socket", wish["socket"], "--execute", "SHOW REPLICA STATUS\\G"))
     return {
         "memory_mib": memory_mib(),
+        "cores": os.cpu_count() or 1,
         "prefix": prefix(wish["address"]),
         "missing_packages": missing_packages(wish["packages"]),
         "data": data(datadir, wish["markers"]),
