@@ -1,6 +1,6 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What drbd_resource decides, from what DRBD 8.4.11 and 9 really print."""
+"""What drbd_resource decides, from what DRBD 8.4.11 printed and what DRBD 9 prints by its documentation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TWO = HEAD + (
 
 
 def nine(**changes: object) -> str:
-    """drbdsetup status --json of DRBD 9, one volume, one peer."""
+    """drbdsetup status --json of DRBD 9 as its documentation has it (not recorded), one volume, one peer."""
     peer_device = {
         "volume": 0,
         "replication-state": "Established",
