@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ TYPES: dict[str, tuple[type, ...]] = {
     "dict": (dict,),
     "raw": (object,),
 }
+# Names that say that the value is a secret.
+SECRET = re.compile(r"(?:^|_)(?:passwords?|secrets?|key|secret_environment)$")
 # Entry points that a user or a playbook calls by name; any other room is private to main.
 CALLABLE = ("main", "endpoints", "preflight", "verify", "restart", "rollback", "replica", "switchover")
 
@@ -29,6 +33,19 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _templated(value: Any) -> bool:
     return isinstance(value, str) and "{{" in value
+
+
+def _all(options: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, option in options.items():
+        yield name, option
+        yield from _all(option.get("options", {}))
+
+
+def called(role: str, *folders: Path) -> set[str]:
+    """The entry points of a role that playbooks and roles outside it call."""
+    pattern = re.compile(rf"name: cloudexit\.ha_stack\.{role}\n\s+tasks_from: (\S+)")
+    files = [file for folder in folders for file in folder.rglob("*.yml")]
+    return {entry for file in files for entry in pattern.findall(file.read_text(encoding="utf-8"))}
 
 
 def findings(role: Path) -> list[str]:
@@ -51,6 +68,11 @@ def findings(role: Path) -> list[str]:
     for room in CALLABLE:
         if (role / "tasks" / f"{room}.yml").exists() and room not in entries:
             found.append(f"{name}: entry point {room} has no argument spec")
+    found += [
+        f"{name}: {variable} is a secret and not no_log in the argument spec"
+        for variable, option in _all(options)
+        if SECRET.search(variable) and "no_log" not in option
+    ]
     for entry in entries:
         if not (role / "tasks" / f"{entry}.yml").exists():
             found.append(f"{name}: argument spec {entry} has no tasks/{entry}.yml")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from specs import findings
+from specs import called, findings
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -17,6 +17,14 @@ ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_the_role_keeps_the_rules(role):
     assert findings(role) == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_what_playbooks_call_of_the_role_has_an_argument_spec(role):
+    spec = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    found = called(role.name, ROOT / "playbooks")
+    assert "preflight" in found
+    assert found - set(spec) == set()
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
@@ -60,6 +68,12 @@ def test_a_sound_role_has_no_findings(tmp_path):
         ({}, {"thing_a": {"type": "int", "default": 2}}, "thing_a has a default in the argument spec only"),
         ({"other": 1}, {"other": {"type": "int", "default": 1}}, "public variable other does not begin with thing_"),
         ({}, {"thing_a": {"type": "int"}}, "thing: thing_a has no description"),
+        ({}, {"thing_password": {"type": "str"}}, "thing_password is a secret and not no_log in the argument spec"),
+        (
+            {},
+            {"thing_users": {"type": "list", "options": {"key": {"type": "str"}}}},
+            "thing: key is a secret and not no_log in the argument spec",
+        ),
     ],
 )
 def test_a_role_that_breaks_a_rule_is_found(tmp_path, defaults, options, message):
