@@ -129,6 +129,9 @@ class Walk(TransactionTestCase):
         order = Order.objects.get()
         self.assertEqual(response.request["PATH_INFO"], "/checkout/thank-you/")
         self.assertContains(response, f"<strong>{order.number}</strong>")
+        self.assertContains(response, self.mug.title)
+        self.assertContains(response, order.verification_hash())
+        self.assertNotContains(response, "email")  # the shop sends none
         self.assertEqual(order.guest_email, "guest@example.com")
 
     def test_pressing_the_button_again_shows_the_same_order(self) -> None:
