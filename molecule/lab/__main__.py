@@ -38,6 +38,11 @@ def log(text: str) -> None:
 
 
 def up(lab: Lab) -> None:
+    daemon.check_rights()
+    if not daemon.installed():
+        # What cannot work on this machine is said before a package comes onto it.
+        nodes.check_room(lab, daemon.DOCKER_ROOT)
+        nodes.check_subnet(lab, nodes.routes())
     client = daemon.ensure(log)
     running = {node.name for node in client.containers.list(filters={"label": LABEL}, ignore_removed=True)}
     nodes.check_room(lab, client.info()["DockerRootDir"], running)
@@ -80,10 +85,12 @@ def status() -> None:
 
 
 def clean() -> None:
-    client = daemon.connect()
-    nodes.remove(client, None, log)
-    nodes.remove_images(client, log)
-    client.close()
+    # Nodes of a host that was restarted are still there, though the daemon is not.
+    if daemon.installed():
+        client = daemon.start(log)
+        nodes.remove(client, None, log)
+        nodes.remove_images(client, log)
+        client.close()
     daemon.undo(log)
 
 
@@ -118,7 +125,7 @@ def main() -> int:
             raise LabError("say which lab, or --all")
         # Nodes of a host that was restarted are still there, though the daemon is not.
         if daemon.answers() or daemon.installed():
-            nodes.remove(daemon.ensure(log), arguments.lab, log)
+            nodes.remove(daemon.start(log), arguments.lab, log)
     elif arguments.command == "power":
         set_power(load(arguments.lab), arguments.action, arguments.node)
     elif arguments.command == "inventory":

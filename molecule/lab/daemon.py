@@ -25,7 +25,14 @@ PID_FILE = Path("/var/run/docker.pid")
 HOST_STATE = Path("/var/lib/cloudexit-lab/host.json")
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_WANTED = 8192
-PACKAGES = {"dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "iptables": "iptables", "ssh": "openssh-client"}
+DOCKER_ROOT = "/var/lib/docker"
+PACKAGES = {
+    "dockerd": "docker.io",
+    "mmdebstrap": "mmdebstrap",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+}
 
 
 def _host_state() -> dict[str, list[str] | int]:
@@ -135,11 +142,16 @@ def ensure(log) -> docker.DockerClient:
     check_rights()
     install_packages(log, PACKAGES)
     allow_many_systemds()
+    return start(log)
+
+
+def start(log) -> docker.DockerClient:
+    """A client of the daemon, which is started if it does not run."""
     client = answers()
     if client:
         return client
     if os.geteuid() != 0:
-        raise LabError("the Docker daemon does not run: sudo systemctl start docker")
+        raise LabError("the Docker daemon does not answer: sudo systemctl start docker, or be in the group docker")
     if Path("/run/systemd/system").exists():
         subprocess.run(["systemctl", "start", "docker"], check=True)
     else:

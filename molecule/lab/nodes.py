@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -52,7 +53,9 @@ def check_room(lab: Lab, docker_root: str, running: Collection[str] = ()) -> Non
             f"lab {lab.name} needs {needed} MiB of memory, {available} MiB are available: "
             "stop another lab (`molecule/lab status`, `molecule/lab down <lab>`) or use a larger machine"
         )
-    free = shutil.disk_usage(docker_root).free / 2**30
+    # Before Docker is there, the folder that its own will be made in.
+    folder = next(path for path in (Path(docker_root), *Path(docker_root).parents) if path.exists())
+    free = shutil.disk_usage(folder).free / 2**30
     wanted = 4 + DISK_GIB * len(waiting)
     if free < wanted:
         raise LabError(
@@ -61,9 +64,17 @@ def check_room(lab: Lab, docker_root: str, running: Collection[str] = ()) -> Non
         )
 
 
-def check_subnet(lab: Lab, routes: list[dict[str, Any]]) -> None:
-    """`routes` is the output of `ip -json route`; the lab's own bridge must be gone from it."""
-    for route in routes:
+def routes() -> list[dict[str, Any]]:
+    """This machine's routes; none are seen before `ip` is installed."""
+    if not shutil.which("ip"):
+        return []
+    shown = subprocess.run(["ip", "-json", "-4", "route"], check=True, capture_output=True, text=True).stdout
+    return json.loads(shown)
+
+
+def check_subnet(lab: Lab, found: list[dict[str, Any]]) -> None:
+    """`found` is the output of `ip -json route`; the lab's own bridge must be gone from it."""
+    for route in found:
         destination = route.get("dst", "default")
         if destination == "default":
             continue
@@ -87,8 +98,7 @@ def ensure_network(client: docker.DockerClient, lab: Lab, log: Log) -> None:
             if config and config[0]["Subnet"] == str(lab.subnet):
                 return
             raise LabError(f"network {lab.network} has another subnet than {lab.subnet}: molecule/lab down {lab.name}")
-    routes = subprocess.run(["ip", "-json", "-4", "route"], check=True, capture_output=True, text=True).stdout
-    check_subnet(lab, json.loads(routes))
+    check_subnet(lab, routes())
     log(f"network {lab.network} {lab.subnet}")
     pool = docker.types.IPAMPool(subnet=str(lab.subnet), gateway=lab.at(1))
     client.networks.create(
