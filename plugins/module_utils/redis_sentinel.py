@@ -23,6 +23,15 @@ MEMORY = re.compile(r"^(\d+)(k|kb|m|mb|g|gb)$", re.IGNORECASE)
 User = Mapping[str, Any]
 UNITS = {"k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
 
+# What each module of the set must be told; described in plugins/doc_fragments/redis_sentinel.py.
+ARGUMENTS: dict[str, Any] = {
+    "master_name": {"type": "str", "required": True},
+    "data": {"type": "list", "elements": "dict", "required": True},
+    "sentinels": {"type": "list", "elements": "dict", "required": True},
+    "admin_user": {"type": "str", "required": True},
+    "admin_password": {"type": "str", "required": True, "no_log": True},
+}
+
 
 # Configuration ---------------------------------------------------------------
 

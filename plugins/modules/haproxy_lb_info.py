@@ -12,16 +12,8 @@ author: The cloudexit maintainers (@cloudexit)
 description:
   - Reads packages, files, the cluster's resources and the running HAProxy in one go, and asks as a client if told to.
     Changes nothing.
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing in any mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - cloudexit.ha_stack.reads_only
 options:
   vip:
     description: Address that moves between the members.

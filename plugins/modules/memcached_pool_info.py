@@ -13,16 +13,8 @@ author: The cloudexit maintainers (@cloudexit)
 description:
   - Writes, reads and deletes a key of its own on each process of the pool, and reads its settings and figures.
   - Looks at the sockets of this host which belong to O(user).
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - cloudexit.ha_stack.reads_only
 options:
   servers:
     description:

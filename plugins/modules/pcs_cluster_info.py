@@ -11,16 +11,8 @@ version_added: 0.1.0
 author: The cloudexit maintainers (@cloudexit)
 description:
   - Reads packages, services, corosync.conf, the running corosync and Pacemaker in one go. Changes nothing.
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - cloudexit.ha_stack.reads_only
 options:
   packages:
     description: Packages which count for RV(ready).

@@ -16,43 +16,14 @@ description:
   - Compares what the Sentinels know of each other and of the replicas with the members.
   - Tries every user's password, and that nobody is let in without one.
   - Repeats this until nothing is wrong or O(timeout) has passed.
-attributes:
-  check_mode:
-    support: full
-    description: Leaves nothing behind.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - cloudexit.ha_stack.reads_only
+  - cloudexit.ha_stack.redis_sentinel
 options:
-  master_name:
-    description: Name of the monitored master.
-    type: str
-    required: true
-  data:
-    description: The data servers, each with C(name), C(address) and C(port).
-    type: list
-    elements: dict
-    required: true
-  sentinels:
-    description: The Sentinels, each with C(name), C(address) and C(port).
-    type: list
-    elements: dict
-    required: true
   expected:
     description: Names of the hosts that must work; the others may be down.
     type: list
     elements: str
-    required: true
-  admin_user:
-    description: The user who may do everything.
-    type: str
-    required: true
-  admin_password:
-    description: His password.
-    type: str
     required: true
   client_password:
     description: The password with which clients ask the Sentinels.
@@ -247,12 +218,8 @@ def main() -> None:
     """Ansible's entry point."""
     module = AnsibleModule(
         argument_spec={
-            "master_name": {"type": "str", "required": True},
-            "data": {"type": "list", "elements": "dict", "required": True},
-            "sentinels": {"type": "list", "elements": "dict", "required": True},
+            **rs.ARGUMENTS,
             "expected": {"type": "list", "elements": "str", "required": True},
-            "admin_user": {"type": "str", "required": True},
-            "admin_password": {"type": "str", "required": True, "no_log": True},
             "client_password": {"type": "str", "required": True, "no_log": True},
             "users": {
                 "type": "list",

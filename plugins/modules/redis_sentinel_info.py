@@ -13,41 +13,12 @@ author: The cloudexit maintainers (@cloudexit)
 description:
   - Classifies the data server and the Sentinel of this host from its files and from what the servers answer.
   - Asks every Sentinel of the set who is master.
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - cloudexit.ha_stack.reads_only
+  - cloudexit.ha_stack.redis_sentinel
 options:
   member:
     description: Name of this host in O(data) and O(sentinels).
-    type: str
-    required: true
-  master_name:
-    description: Name of the monitored master.
-    type: str
-    required: true
-  data:
-    description: The data servers, each with C(name), C(address) and C(port).
-    type: list
-    elements: dict
-    required: true
-  sentinels:
-    description: The Sentinels, each with C(name), C(address) and C(port).
-    type: list
-    elements: dict
-    required: true
-  admin_user:
-    description: The user who may do everything, on data servers and Sentinels.
-    type: str
-    required: true
-  admin_password:
-    description: His password.
     type: str
     required: true
 """
@@ -135,12 +106,8 @@ def main() -> None:
     """Ansible's entry point."""
     module = AnsibleModule(
         argument_spec={
+            **rs.ARGUMENTS,
             "member": {"type": "str", "required": True},
-            "master_name": {"type": "str", "required": True},
-            "data": {"type": "list", "elements": "dict", "required": True},
-            "sentinels": {"type": "list", "elements": "dict", "required": True},
-            "admin_user": {"type": "str", "required": True},
-            "admin_password": {"type": "str", "required": True, "no_log": True},
         },
         supports_check_mode=True,
     )

@@ -14,9 +14,12 @@ description:
   - A server that was never set up gets its configuration file and is started. The file belongs to the server from then
     on, which writes roles, replicas and other Sentinels into it.
   - A server that was set up gets the settings and users that differ through C(CONFIG SET), C(ACL SETUSER) and
-    C(SENTINEL SET), and is told to write its file.
+    C(SENTINEL SET), and is told to write its file. If O(admin_password) is new to it, the one in
+    that file is used.
   - Nobody is made master by this but O(first_master) at the birth of a set. Afterwards the Sentinels are asked, and a
     data server that comes back empty joins as replica of the master they name.
+extends_documentation_fragment:
+  - cloudexit.ha_stack.redis_sentinel
 attributes:
   check_mode:
     support: full
@@ -37,32 +40,10 @@ options:
     description: Name of this host in O(data) and O(sentinels).
     type: str
     required: true
-  master_name:
-    description: Name of the monitored master.
-    type: str
-    required: true
   first_master:
     description: Name of the member that becomes master if the set does not exist; empty if it does.
     type: str
     default: ''
-  data:
-    description: The data servers, each with C(name), C(address) and C(port).
-    type: list
-    elements: dict
-    required: true
-  sentinels:
-    description: The Sentinels, each with C(name), C(address) and C(port).
-    type: list
-    elements: dict
-    required: true
-  admin_user:
-    description: The user who may do everything, on data servers and Sentinels.
-    type: str
-    required: true
-  admin_password:
-    description: His password. If the server still has another, that one is taken from the server's own file.
-    type: str
-    required: true
   users:
     description:
       - All users besides O(admin_user). Others are removed. C(default) is off if it is not here.
@@ -587,14 +568,10 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
+            **rs.ARGUMENTS,
             "kind": {"type": "str", "choices": ["data", "sentinel"], "required": True},
             "member": {"type": "str", "required": True},
-            "master_name": {"type": "str", "required": True},
             "first_master": {"type": "str", "default": ""},
-            "data": {"type": "list", "elements": "dict", "required": True},
-            "sentinels": {"type": "list", "elements": "dict", "required": True},
-            "admin_user": {"type": "str", "required": True},
-            "admin_password": {"type": "str", "required": True, "no_log": True},
             "users": {"type": "list", "elements": "dict", "default": [], "options": user},
             "settings": {"type": "dict", "default": {}},
             "start_options": {"type": "dict", "default": {}},

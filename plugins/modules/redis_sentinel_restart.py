@@ -18,6 +18,8 @@ description:
     then it is restarted as the replica that it has become. No acknowledged write is lost by that; clients see refused
     writes for the second or two of the switch.
   - The first server that does not come back ends it; the others are not touched then.
+extends_documentation_fragment:
+  - cloudexit.ha_stack.redis_sentinel
 attributes:
   check_mode:
     support: full
@@ -39,28 +41,6 @@ options:
     type: list
     elements: str
     default: []
-  master_name:
-    description: Name of the monitored master.
-    type: str
-    required: true
-  data:
-    description: The data servers, each with C(name), C(address) and C(port).
-    type: list
-    elements: dict
-    required: true
-  sentinels:
-    description: The Sentinels, each with C(name), C(address) and C(port).
-    type: list
-    elements: dict
-    required: true
-  admin_user:
-    description: The user who may do everything.
-    type: str
-    required: true
-  admin_password:
-    description: His password.
-    type: str
-    required: true
   timeout:
     description: Seconds that a server may take to be back and in step, and a failover to be over.
     type: int
@@ -301,13 +281,9 @@ def main() -> None:
     """Ansible's entry point."""
     module = AnsibleModule(
         argument_spec={
+            **rs.ARGUMENTS,
             "restart": {"type": "list", "elements": "str", "default": []},
             "restart_sentinels": {"type": "list", "elements": "str", "default": []},
-            "master_name": {"type": "str", "required": True},
-            "data": {"type": "list", "elements": "dict", "required": True},
-            "sentinels": {"type": "list", "elements": "dict", "required": True},
-            "admin_user": {"type": "str", "required": True},
-            "admin_password": {"type": "str", "required": True, "no_log": True},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
