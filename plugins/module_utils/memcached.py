@@ -7,70 +7,55 @@ from __future__ import annotations
 import hashlib
 import socket
 from dataclasses import dataclass, field
-from types import TracebackType
+
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.line_client import LineClient
 
 FINGERPRINT = "CLOUDEXIT_UNIT"
 
 
 class MemcachedError(Exception):
-    """What a process answered, or why it did not."""
+    """What a process answered in place of what it should."""
 
 
-class Client:
+class Client(LineClient):
     """One connection to one memcached process, enough to prove that it serves."""
 
-    def __init__(self, address: str, port: int, timeout: float = 3.0) -> None:
-        self._socket = socket.create_connection((address, port), timeout=timeout)
-        self._stream = self._socket.makefile("rb")
+    def _ask(self, request: bytes) -> str:
+        self.send(request + b"\r\n")
+        return self._text()
 
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
-        self._stream.close()
-        self._socket.close()
-
-    def _line(self) -> str:
-        raw = self._stream.readline()
-        if not raw.endswith(b"\r\n"):
-            raise MemcachedError("the connection was closed in the middle of an answer")
-        return raw[:-2].decode("utf-8", "replace")
-
-    def _send(self, data: bytes) -> None:
-        self._socket.sendall(data)
+    def _text(self) -> str:
+        return self.line().decode("utf-8", "replace")
 
     def version(self) -> str:
-        self._send(b"version\r\n")
-        return self._line().removeprefix("VERSION ")
+        return self._ask(b"version").removeprefix("VERSION ")
 
     def stats(self, what: str = "") -> dict[str, str]:
-        self._send(f"stats {what}".strip().encode() + b"\r\n")
+        line = self._ask(f"stats {what}".strip().encode())
         result: dict[str, str] = {}
-        while (line := self._line()) != "END":
+        while line != "END":
             if not line.startswith("STAT "):
                 raise MemcachedError(line)
             name, _blank, value = line[5:].partition(" ")
             result[name] = value
+            line = self._text()
         return result
 
     def set(self, key: str, value: bytes, seconds: int) -> str:
-        self._send(f"set {key} 0 {seconds} {len(value)}\r\n".encode() + value + b"\r\n")
-        return self._line()
+        return self._ask(f"set {key} 0 {seconds} {len(value)}\r\n".encode() + value)
 
     def get(self, key: str) -> bytes | None:
-        self._send(f"get {key}\r\n".encode())
-        head = self._line()
+        head = self._ask(f"get {key}".encode())
         if head == "END":
             return None
         if not head.startswith("VALUE "):
             raise MemcachedError(head)
-        data = self._stream.read(int(head.split()[3]) + 2)[:-2]
-        self._line()
+        data = self.block(int(head.split()[3]))
+        self.line()
         return data
 
     def delete(self, key: str) -> str:
-        self._send(f"delete {key}\r\n".encode())
-        return self._line()
+        return self._ask(f"delete {key}".encode())
 
 
 def fingerprint(unit: str) -> str:

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import socket
-from types import TracebackType
 from typing import Any
+
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.line_client import Disconnected, LineClient
 
 
 class RespError(Exception):
@@ -15,10 +15,6 @@ class RespError(Exception):
     @property
     def code(self) -> str:
         return str(self).split(" ", 1)[0]
-
-
-class Disconnected(OSError):
-    """The server closed the connection in the middle of an answer."""
 
 
 def encode(*words: str | bytes | int) -> bytes:
@@ -30,36 +26,20 @@ def encode(*words: str | bytes | int) -> bytes:
     return b"".join(parts)
 
 
-class Client:
+class Client(LineClient):
     """One connection. Answers are str, int, None or (nested) lists of these."""
-
-    def __init__(self, address: str, port: int, timeout: float = 3.0) -> None:
-        self._socket = socket.create_connection((address, port), timeout=timeout)
-        self._stream = self._socket.makefile("rb")
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._stream.close()
-        self._socket.close()
 
     def __call__(self, *words: str | bytes | int) -> Any:
         """Send one command, return its answer; an error answer is raised."""
-        self._socket.sendall(encode(*words))
+        self.send(encode(*words))
         answer = self._read()
         if isinstance(answer, RespError):
             raise answer
         return answer
 
     def _read(self) -> Any:
-        line = self._stream.readline()
-        if not line.endswith(b"\r\n"):
-            raise Disconnected("the connection was closed in the middle of an answer")
-        kind, rest = line[:1], line[1:-2].decode("utf-8", "replace")
+        line = self.line()
+        kind, rest = line[:1], line[1:].decode("utf-8", "replace")
         if kind == b"+":
             return rest
         if kind == b"-":
@@ -67,15 +47,7 @@ class Client:
         if kind == b":":
             return int(rest)
         if kind == b"$":
-            return self._bulk(int(rest))
+            return None if int(rest) < 0 else self.block(int(rest)).decode("utf-8", "replace")
         if kind == b"*":
             return None if int(rest) < 0 else [self._read() for _item in range(int(rest))]
         raise Disconnected(f"not the Redis protocol: {line[:80]!r}")
-
-    def _bulk(self, length: int) -> str | None:
-        if length < 0:
-            return None
-        raw = self._stream.read(length + 2)
-        if len(raw) != length + 2:
-            raise Disconnected("the connection was closed in the middle of an answer")
-        return raw[:-2].decode("utf-8", "replace")

@@ -12,6 +12,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.cloudexit.ha_stack.plugins.filter.memcached_servers import memcached_servers
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import memcached
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.line_client import Disconnected
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.memcached import Instance, plan
 
 # cat /proc/net/tcp on a node with two processes (uid 100), sshd and a client's connection
@@ -129,6 +130,6 @@ def test_the_client_reads_what_memcached_says() -> None:
 def test_a_broken_connection_is_an_error() -> None:
     with (
         memcached.Client("127.0.0.1", serve(b"VERSION 1.6")) as client,
-        pytest.raises(memcached.MemcachedError, match="closed in the middle"),
+        pytest.raises(Disconnected, match="closed in the middle"),
     ):
         client.version()
