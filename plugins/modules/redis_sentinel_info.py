@@ -62,6 +62,10 @@ unclear:
   description: Why no master can be told from the Sentinels' answers, empty if it can.
   returned: always
   type: str
+maxmemory:
+  description: The greatest size of the data server's data in MiB, 0 if it does not run.
+  returned: always
+  type: int
 memory:
   description: Memory of this host in MiB.
   returned: always
@@ -133,6 +137,7 @@ def main() -> None:
         master=cluster.name_of(master) if master else "",
         answers={who: cluster.name_of(at) for who, at in answers.items()},
         unclear=unclear,
+        maxmemory=int(shown.get("maxmemory", 0)) // 2**20,
         memory=host_memory(),
     )
 
