@@ -23,6 +23,8 @@ import sys
 import time
 from pathlib import Path
 
+import docker.errors
+
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     __package__ = "lab"
@@ -150,12 +152,23 @@ def main() -> int:
     return 0
 
 
+def reason(error: Exception) -> str:
+    """What is said of a failure in place of a traceback, with what to try."""
+    if isinstance(error, subprocess.CalledProcessError):
+        words = f"{error.stdout or ''}{error.stderr or ''}".strip()
+        said = [f"`{' '.join(map(str, error.cmd))}` failed with exit status {error.returncode}", words[-2000:]]
+        return "\n".join([*filter(None, said), "  try: that command by itself; then run the same again"])
+    if isinstance(error, docker.errors.DockerException):
+        return f"Docker: {error}\n  try: `docker info`, `docker ps -a`, .lab/dockerd.log; then run the same again"
+    return str(error)
+
+
 if __name__ == "__main__":
-    # Ctrl-C during a build must not print a traceback; nothing half-made is ever used by the next run.
+    # Neither Ctrl-C nor a failure prints a traceback; nothing half-made is ever used by the next run.
     try:
         sys.exit(main())
-    except LabError as error:
-        print(f"\nlab: {error}", file=sys.stderr)
+    except (LabError, subprocess.CalledProcessError, docker.errors.DockerException) as error:
+        print(f"\nlab: {reason(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\nlab: interrupted; run the same command again to go on", file=sys.stderr)

@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
+import docker.errors
 import pytest
 from lab import __main__ as command
 from lab import daemon, nodes
@@ -80,3 +83,18 @@ def test_a_machine_without_docker_is_clean(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(daemon, "undo", lambda _log: undone.append(True))
     command.clean()
     assert undone
+
+
+def test_a_command_that_fails_is_named_with_its_words() -> None:
+    script = "import sys; sys.exit('no route to the mirror')"
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    said = command.reason(failure.value)
+    assert said.startswith(f"`{sys.executable} -c ")
+    assert "failed with exit status 1\nno route to the mirror\n" in said
+    assert said.endswith("run the same again")
+
+
+def test_what_docker_says_is_passed_on() -> None:
+    said = command.reason(docker.errors.APIError("no space left on device"))
+    assert said.startswith("Docker: no space left on device\n  try: `docker info`")
