@@ -39,8 +39,11 @@ def nothing_changed(*arguments: str) -> None:
 def wrong_inputs() -> None:
     """What is wrong on any tier is said in one run, before anything is changed on the first."""
     wrong = {
+        "pcs_cluster_fence_devices": [],
         "drbd_pcs_mysql_vip": "192.0.2.1",
         "redis_sentinel_password": "",
+        "redis_sentinel_sentinel_members": ["redis1", "redis2"],
+        "gunicorn_supervisor_members": ["web1", "web2", "web1"],
         "gunicorn_supervisor_app_source": "/no/such/app",
         "haproxy_lb_vip": "192.0.2.2",
     }
@@ -53,8 +56,11 @@ def wrong_inputs() -> None:
     output = (REPORTS / "site-site.log").read_text(encoding="utf-8")
     said = output[output.index("Say all that was refused") :]
     for text in (
+        "fencing is enabled and no device is defined",
         "the VIP 192.0.2.1 is outside the members' subnet",
-        "redis_sentinel_password",
+        "redis_sentinel_password is not set",
+        "2 Sentinels; an odd number from 3 on is needed",
+        "web1 is named more than once in gunicorn_supervisor_members",
         "'/no/such/app' does not exist on the controller",
         "192.0.2.2",
     ):
