@@ -155,8 +155,17 @@ class Restart:
         with self.connect(server) as ask:
             return rs.info(ask("INFO", "server"))["run_id"]
 
+    def writing(self, server: rs.Server) -> str:
+        """Why a server would refuse to shut down now, or ''. A replica does until what it was sent is in a file."""
+        with self.connect(server) as ask:
+            shown = rs.info(ask("INFO", "persistence"))  # empty on a Sentinel
+        busy = [name for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled") if shown.get(name, "0") != "0"]
+        return f"{server} is still writing its append-only file ({', '.join(busy)})" if busy else ""
+
     def bounce(self, server: rs.Server) -> None:
         """Shut one server down and wait until another process answers in its place."""
+        if complaint := self.wait(lambda: self.writing(server)):
+            self.fail(complaint)
         before = self.run_id(server)
         with self.connect(server) as ask, contextlib.suppress(OSError):
             ask("SHUTDOWN")
