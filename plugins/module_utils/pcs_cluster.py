@@ -401,9 +401,6 @@ def findings(wish: dict[str, Any], info: dict[str, Any], expected: list[str]) ->
 
 # --- pcs commands ---------------------------------------------------------------------------------------------------
 
-# pcs gives the other members 60 s to answer; a busy one takes longer to stop what Debian's package started.
-PATIENCE = "--request-timeout=180"
-
 
 def _with_addresses(names: list[str], members: dict[str, list[str]]) -> list[str]:
     return [word for name in names for word in (name, *(f"addr={address}" for address in members[name]))]
@@ -436,7 +433,7 @@ def commands(wish: dict[str, Any], steps: dict[str, Any], wait: int) -> list[tup
             if any(wish[section].values()):
                 words += [section, *_options({k: v for k, v in wish[section].items() if v})]
         # --force: the configuration that Debian's package brings is in the way; that nothing else is, the plan has seen
-        calls.append(([*words, "--enable", "--start", f"--wait={wait}", "--force", PATIENCE], False))
+        calls.append(([*words, "--enable", "--start", f"--wait={wait}", "--force"], False))
         return calls
     if steps["totem"] or steps["crypto"]:
         words = ["pcs", "cluster", "config", "update"]
@@ -459,7 +456,6 @@ def commands(wish: dict[str, Any], steps: dict[str, Any], wait: int) -> list[tup
                     "--start",
                     f"--wait={wait}",
                     "--force",
-                    PATIENCE,
                 ],
                 False,
             )
