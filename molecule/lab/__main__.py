@@ -6,6 +6,7 @@ python molecule/lab site               build the whole site (what `make site` ru
 python molecule/lab up LAB             its images, network and nodes; safe to repeat
 python molecule/lab down [LAB|--all]   its nodes and network
 python molecule/lab power off|on|cycle|status LAB NODE
+python molecule/lab disk pull|put|new LAB NODE DISK   out, in again, or a new empty one, from the next boot on
 python molecule/lab status             what runs
 python molecule/lab inventory LAB      what Ansible sees
 python molecule/lab ssh LAB NODE [COMMAND …]
@@ -80,6 +81,22 @@ def set_power(lab: Lab, action: str, name: str) -> None:
         container.start()
 
 
+def change_disk(lab: Lab, action: str, name: str, disk: str) -> None:
+    """A disk of a running node, such as ubdc, pulled out, put in again, or exchanged for an empty one."""
+    node = lab.node(name)
+    known = [f"ubd{chr(ord('b') + index)}" for index in range(len(node.disks))]
+    if disk not in known:
+        raise LabError(f"lab {lab.name}: {name} has no disk {disk!r}; it has {', '.join(known) or 'none'}")
+    file = f"/disks/{known.index(disk) + 1}"
+    command = {"pull": f"touch {file}.out", "put": f"rm -f {file}.out", "new": f"rm -f {file} {file}.out"}[action]
+    container = nodes.find(daemon.connect(), node.container)
+    if container is None or container.status != "running":
+        raise LabError(f"lab {lab.name}: {name} must be on for this: molecule/lab power on {lab.name} {name}")
+    code, said = container.exec_run(["sh", "-c", command])
+    if code:
+        raise LabError(f"lab {lab.name}: {command!r} on {name}: {said.decode().strip()}")
+
+
 def status() -> None:
     client = daemon.connect()
     for container in client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True):
@@ -110,6 +127,11 @@ def main() -> int:
     switch.add_argument("action", choices=("off", "on", "cycle", "status"))
     switch.add_argument("lab")
     switch.add_argument("node")
+    disk = commands.add_parser("disk")
+    disk.add_argument("action", choices=("pull", "put", "new"))
+    disk.add_argument("lab")
+    disk.add_argument("node")
+    disk.add_argument("disk")
     ssh = commands.add_parser("ssh")
     ssh.add_argument("lab")
     ssh.add_argument("node")
@@ -130,6 +152,8 @@ def main() -> int:
             nodes.remove(daemon.start(log), arguments.lab, log)
     elif arguments.command == "power":
         set_power(load(arguments.lab), arguments.action, arguments.node)
+    elif arguments.command == "disk":
+        change_disk(load(arguments.lab), arguments.action, arguments.node, arguments.disk)
     elif arguments.command == "inventory":
         print(json.dumps(inventory.build(load(arguments.lab)), indent=1))
     elif arguments.command == "ssh":

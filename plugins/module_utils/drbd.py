@@ -13,9 +13,6 @@ from typing import Any
 # The current UUID of metadata that never saw data (UUID_JUST_CREATED in the kernel module).
 UUID_JUST_CREATED = "0000000000000004"
 
-# How far drbdmeta looks for data before it writes metadata.
-BEGINNING = 68 * 1024
-
 # 8.4 has one word for what 9 calls connection and replication. These are the ones without a peer.
 _UNCONNECTED = {"WFConnection": "Connecting", "WFReportParams": "Connecting"}
 _NO_PEER = {
@@ -137,12 +134,6 @@ def parse_json(text: str, name: str) -> Status | None:
             status.done_percent = float(done)
         return status
     return None
-
-
-def parse_signatures(text: str) -> list[str]:
-    """wipefs --json: what libblkid finds, in the order of the disk, e.g. ['xfs', 'drbd']."""
-    found = json.loads(text or "{}").get("signatures") or []
-    return [entry["type"] for entry in sorted(found, key=lambda entry: int(entry["offset"], 0))]
 
 
 def is_fresh(generation: str) -> bool:

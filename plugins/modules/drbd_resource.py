@@ -227,14 +227,13 @@ version:
   sample: 8.4.11
 """
 
-import errno
 import os
 import shlex
 import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cloudexit.ha_stack.plugins.module_utils import drbd
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils import disk, drbd
 
 # Without discarding the device first: DRBD would note all of it in the activity log, and copy all of it after the next
 # power cut of the primary (seen: 2 GiB instead of 32 MiB).
@@ -296,10 +295,9 @@ class Resource:
 
     def look(self) -> drbd.View:
         view = drbd.View(name=self.name, device=self.device, minor=self.minor, configured=os.path.exists(self.path))
-        view.device_found = os.path.exists(self.device)
-        if view.device_found:
-            view.signatures = drbd.parse_signatures(self.read("wipefs", "--json", self.device)) or self.leftovers()
-            view.busy, view.mounted_at = self.use_of_disk()
+        found = disk.probe(self.read, self.device, listing="")
+        view.device_found, view.signatures = found.found, found.signatures
+        view.busy, view.mounted_at = found.busy, found.mounted_at
         if os.path.exists("/proc/drbd") and self.version:
             if self.version >= (9,):
                 view.status = drbd.parse_json(
@@ -312,24 +310,6 @@ class Resource:
             view.fresh = drbd.is_fresh(self.read("drbdadm", "get-gi", self.name))
         view.klass = drbd.classify(view, self.module.params["adopt"])
         return view
-
-    def use_of_disk(self) -> tuple[bool, str]:
-        """Whether anybody holds the disk, down to a partition of it, and where it is mounted itself."""
-        try:
-            os.close(os.open(self.device, os.O_RDONLY | os.O_EXCL))
-            return False, ""
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                return False, ""
-        number = os.stat(self.device).st_rdev
-        with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
-            wanted = f"{os.major(number)}:{os.minor(number)}"
-            return True, next((line.split()[4] for line in mounts if line.split()[2] == wanted), "")
-
-    def leftovers(self) -> list[str]:
-        """What libblkid does not know but DRBD would stumble over: a beginning that is not all zero."""
-        with open(self.device, "rb") as disk:
-            return ["unknown data"] if any(disk.read(drbd.BEGINNING)) else []
 
     def wait_for(self, wanted: tuple[str, ...]) -> drbd.View:
         deadline = time.monotonic() + self.module.params["wait"]
@@ -426,7 +406,7 @@ class Resource:
         if promoted:
             self.run("drbdadm", "primary", self.name)
         # Only a primary can be read; the disk below is no substitute: the kernel's cache of it is not DRBD's.
-        if not self.module.check_mode and drbd.parse_signatures(self.read("wipefs", "--json", device)):
+        if not self.module.check_mode and disk.parse_signatures(self.read("wipefs", "--json", device)):
             if promoted:
                 self.run("drbdadm", "secondary", self.name)
                 del self.commands[-2:]  # looked, and left it as it was

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.cloudexit.ha_stack.plugins.module_utils import drbd
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils import disk, drbd
 
 HEAD = "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: DA6B55A41DED5E58CDBAB30 \n"
 FORMING = HEAD + (
@@ -146,9 +146,9 @@ def test_progress_and_frozen_writes() -> None:
 
 def test_signatures_in_the_order_of_the_disk() -> None:
     found = '{"signatures": [{"device":"vdb","offset":"0x7ffff03c","type":"drbd"},{"offset":"0x0","type":"xfs"}]}'
-    assert drbd.parse_signatures(found) == ["xfs", "drbd"]
-    assert drbd.parse_signatures('{\n   "signatures": [\n\n   ]\n}') == []
-    assert drbd.parse_signatures("") == []
+    assert disk.parse_signatures(found) == ["xfs", "drbd"]
+    assert disk.parse_signatures('{\n   "signatures": [\n\n   ]\n}') == []
+    assert disk.parse_signatures("") == []
 
 
 def test_fresh_metadata() -> None:

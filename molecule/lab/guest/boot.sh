@@ -22,8 +22,11 @@ mkdir -p /disks
 number=1
 disks=()
 for size in ${NODE_DISKS:-}; do
-    [ -e "/disks/$number" ] || truncate -s "$size" "/disks/$number"
-    disks+=("ubd$number=/disks/$number")
+    # `molecule/lab disk pull` leaves the mark.
+    if [ ! -e "/disks/$number.out" ]; then
+        [ -e "/disks/$number" ] || truncate -s "$size" "/disks/$number"
+        disks+=("ubd$number=/disks/$number")
+    fi
     number=$((number + 1))
 done
 
