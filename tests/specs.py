@@ -24,7 +24,18 @@ TYPES: dict[str, tuple[type, ...]] = {
 # Names that say that the value is a secret.
 SECRET = re.compile(r"(?:^|_)(?:passwords?|secrets?|key|secret_environment)$")
 # Entry points that a user or a playbook calls by name; any other room is private to main.
-CALLABLE = ("main", "endpoints", "preflight", "verify", "restart", "rollback", "replica", "replace", "switchover")
+CALLABLE = (
+    "main",
+    "endpoints",
+    "preflight",
+    "verify",
+    "restart",
+    "rollback",
+    "replica",
+    "replace",
+    "switchover",
+    "benchmark",
+)
 
 
 def _load(path: Path) -> dict[str, Any]:

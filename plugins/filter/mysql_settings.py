@@ -34,6 +34,17 @@ options:
     description: Cores of the host, one I/O thread for reads and one for writes on each, 4 to 16.
     type: int
     default: 1
+  write_iops:
+    description:
+      - Random writes per second that were measured on the disk. V(0) if they were not: the server's default.
+      - >-
+        The manuals say of C(innodb_io_capacity): approximately the number of I/O operations that the system can do per
+        second, ideally as low as practical, but not so low that background work falls behind
+        (U(https://dev.mysql.com/doc/refman/8.4/en/innodb-configuring-io-capacity.html), and in the same sense
+        U(https://mariadb.com/docs/server/server-usage/storage-engines/innodb/innodb-system-variables)). So half of what
+        was measured for background work, all of it for C(innodb_io_capacity_max).
+    type: int
+    default: 0
 author:
   - The cloudexit maintainers (@cloudexit)
 """
@@ -56,8 +67,17 @@ CHUNK_MIB = 32  # the pool is a multiple of this
 SMALLEST_POOL_MIB = 128
 
 
+def _capacity(write_iops: int) -> dict[str, int]:
+    """Rounded to two digits: a measurement is not more exact, and a new one need not mean new settings."""
+    if write_iops <= 0:
+        return {}
+    unit = 10 ** max(0, len(str(write_iops)) - 2)
+    most = min(20000, max(200, write_iops // unit * unit))
+    return {"innodb_io_capacity": most // 2, "innodb_io_capacity_max": most}
+
+
 def mysql_settings(
-    memory_mib: int, flavor: str = "mariadb", max_connections: int | None = None, cores: int = 1
+    memory_mib: int, flavor: str = "mariadb", max_connections: int | None = None, cores: int = 1, write_iops: int = 0
 ) -> dict[str, Any]:
     """The settings as a dictionary; sizes in MiB with an M as the servers write them."""
     if flavor not in ("mariadb", "mysql"):
@@ -85,6 +105,7 @@ def mysql_settings(
         "table_open_cache": min(4000, connections * 4),
         "innodb_read_io_threads": threads,
         "innodb_write_io_threads": threads,
+        **_capacity(int(write_iops)),
     }
 
 

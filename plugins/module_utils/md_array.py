@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -378,6 +379,12 @@ def _take_back(view: View, wanted: Wanted, device: str, plan: Plan) -> None:
         plan.notes.append(
             f"{device} of {wanted.name} is not there. Put a disk in, then run playbooks/replace_disk.yml."
         )
+    elif view.uuid_of(device) == array.uuid and not degraded:
+        plan.notes.append(
+            f"{device} was part of {wanted.name} once and is not now. If it is sound, playbooks/replace_disk.yml "
+            "takes it "
+            "in; if not, put another one in its place first."
+        )
     elif view.uuid_of(device) == array.uuid and not disk.used_by:
         plan.commands.append(["mdadm", "--manage", wanted.path, "--re-add", device])
     elif device in wanted.spares or not degraded:
@@ -434,8 +441,11 @@ def _different(view: View, wanted: Wanted) -> str:
     )
 
 
-def plan_replaced(view: View, wanted: Wanted) -> Plan:
-    """Bring the disks of a running array to those of the inventory, never with less redundancy than before."""
+def plan_replaced(view: View, wanted: Wanted, failed: Collection[str] = ()) -> Plan:
+    """Bring the disks of a running array to those of the inventory, never with less redundancy than before.
+
+    `failed` are paths of members that were faulty before: they are removed, and not taken back in the same run.
+    """
     word, array = classify(view, wanted), view.array
     name = wanted.name
     if why := wrong(wanted):
@@ -452,7 +462,7 @@ def plan_replaced(view: View, wanted: Wanted) -> Plan:
             "through it cannot afford to lose a disk. Wait (`cat /proc/mdstat`), then run the same again."
         )
     faulty, leaving, new = array.paths("faulty"), strangers(view, wanted), outside(view, wanted)
-    new = [device for device in new if (member := view.member(device)) is None or member.state != "faulty"]
+    new = [device for device in new if view.real.get(device, device) not in {*failed, *faulty}]
     empty_slots = array.devices - array.active
     remove = [["mdadm", "--manage", wanted.path, "--remove", "failed"]] if faulty else []
     if wanted.level == "0" and (new or leaving):
@@ -470,20 +480,6 @@ def plan_replaced(view: View, wanted: Wanted) -> Plan:
                 f"as failed: `mdadm --manage {wanted.path} --remove failed` before it is pulled out."
             )
         return Plan(remove)
-    for device in new:
-        disk = view.disks[device]
-        if not disk.found:
-            return Plan(
-                refusal=f"{device} is not there. Attach the new disk for {name}, or correct the inventory (`lsblk`)."
-            )
-        if view.uuid_of(device) != array.uuid and (why := _holds(view, wanted, device)):
-            return Plan(refusal=why)
-        smallest = min((d.size for p, d in view.disks.items() if view.member(p) and d.size), default=0)
-        if disk.size < smallest * (1 - wanted.tolerance_percent / 100):
-            return Plan(
-                refusal=f"{device} ({disk.size >> 20} MiB) is smaller than the disks of {name} ({smallest >> 20} MiB). "
-                "Take one at least as large."
-            )
     spare_leaving = [path for path in leaving if path in array.paths("spare")]
     working = [path for path in leaving if path not in spare_leaving]
     if working and empty_slots:
@@ -500,6 +496,20 @@ def plan_replaced(view: View, wanted: Wanted) -> Plan:
         return Plan(
             refusal=f"{', '.join(working)} of {name} are to be replaced at once. One after another: change one first."
         )
+    for device in new:
+        disk = view.disks[device]
+        if not disk.found:
+            return Plan(
+                refusal=f"{device} is not there. Attach the new disk for {name}, or correct the inventory (`lsblk`)."
+            )
+        if view.uuid_of(device) != array.uuid and (why := _holds(view, wanted, device)):
+            return Plan(refusal=why)
+        smallest = min((d.size for p, d in view.disks.items() if view.member(p) and d.size), default=0)
+        if disk.size < smallest * (1 - wanted.tolerance_percent / 100):
+            return Plan(
+                refusal=f"{device} ({disk.size >> 20} MiB) is smaller than the disks of {name} ({smallest >> 20} MiB). "
+                "Take one at least as large."
+            )
     plan = Plan(remove)
     plan.commands += [["mdadm", "--manage", wanted.path, "--remove", path] for path in spare_leaving]
     for device in new:

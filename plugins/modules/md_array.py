@@ -335,8 +335,9 @@ class Manager:
         return self.look()
 
     def replaced(self, view: md_array.View) -> md_array.View:
+        failed = view.array.paths("faulty") if view.array else []
         while True:
-            plan = md_array.plan_replaced(view, self.wanted)
+            plan = md_array.plan_replaced(view, self.wanted, failed)
             if plan.refusal:
                 self.fail(plan.refusal)
             for command in plan.commands:

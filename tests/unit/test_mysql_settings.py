@@ -62,8 +62,20 @@ def test_threads_follow_the_cores(cores: int, threads: int) -> None:
 def test_each_setting_has_its_reason_and_no_other_has() -> None:
     role = Path(__file__).parents[2] / "roles" / "drbd_pcs_mysql" / "vars" / "main.yml"
     known = yaml.safe_load(role.read_text(encoding="utf-8"))
-    settings = {*mysql_settings(8192), *mysql_settings(8192, "mysql")}
+    settings = {*mysql_settings(8192, write_iops=500), *mysql_settings(8192, "mysql")}
     settings |= {*known["__drbd_pcs_mysql_settings"], *known["__drbd_pcs_mysql_replica_settings"]}
     for flavor in known["__drbd_pcs_mysql_flavors"].values():
         settings |= {*flavor["settings"]}
     assert set(known["__drbd_pcs_mysql_reasons"]) == settings
+
+
+@pytest.mark.parametrize(
+    "measured, capacity, most", [(391, 195, 390), (5, 100, 200), (4321, 2150, 4300), (250000, 10000, 20000)]
+)
+def test_capacity_from_what_was_measured(measured: int, capacity: int, most: int) -> None:
+    found = mysql_settings(4096, "mariadb", None, 2, measured)
+    assert (found["innodb_io_capacity"], found["innodb_io_capacity_max"]) == (capacity, most)
+
+
+def test_without_a_measurement_the_servers_default_stays() -> None:
+    assert not [name for name in mysql_settings(4096) if name.startswith("innodb_io_capacity")]

@@ -71,6 +71,14 @@ def missing_packages(packages: list[str]) -> list[str]:
     return [package for package in packages if package not in present]
 
 
+def figures(path: str) -> dict[str, Any]:
+    """What was measured on the disk, if it was."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
 def look(wish: dict[str, Any]) -> dict[str, Any]:
     known = clustered(wish["resource"])
     return {
@@ -81,6 +89,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
         "clustered": known,
         "vip_held_by": "" if known else neighbour(wish["vip"]),
         "stranger": "" if known else stranger(wish["mount"]),
+        "iops": figures(wish["figures"]),
         "missing_packages": missing_packages(wish["packages"]),
         "startable_units": [
             unit for unit in wish["units"] if os.path.realpath(f"/etc/systemd/system/{unit}") != "/dev/null"
