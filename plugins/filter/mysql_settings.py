@@ -36,7 +36,7 @@ options:
     default: 1
   write_iops:
     description:
-      - Random writes per second that were measured on the disk. V(0) if they were not: the server's default.
+      - Random writes per second that were measured on the disk. V(0) leaves the server's default.
       - >-
         The manuals say of C(innodb_io_capacity): approximately the number of I/O operations that the system can do per
         second, ideally as low as practical, but not so low that background work falls behind

@@ -52,6 +52,9 @@ class Array:
         return [member.path for member in self.members if not states or member.state in states]
 
 
+_NONE = Array("", running=False)
+
+
 @dataclass
 class Wanted:
     name: str
@@ -354,7 +357,7 @@ def plan_present(view: View, wanted: Wanted, uuid: str = "") -> Plan:
         uuid = view.uuid_of(wanted.devices[0])
         stop = [["mdadm", "--stop", f"/dev/{array.kernel_name}"]] if array else []
         return Plan([*stop, ["mdadm", "--assemble", wanted.path, f"--uuid={uuid}"]])
-    assert array is not None
+    array = array or _NONE
     if word == "different":
         return Plan(refusal=_different(view, wanted))
     plan = Plan()
@@ -367,8 +370,7 @@ def plan_present(view: View, wanted: Wanted, uuid: str = "") -> Plan:
 
 def _take_back(view: View, wanted: Wanted, device: str, plan: Plan) -> None:
     """A device of the inventory that is not in the running array: what may be done about it without being asked."""
-    array, disk, member = view.array, view.disks[device], view.member(device)
-    assert array is not None
+    array, disk, member = view.array or _NONE, view.disks[device], view.member(device)
     degraded = array.active < array.devices
     if member is not None:
         plan.notes.append(
@@ -419,8 +421,7 @@ def _incomplete(view: View, wanted: Wanted) -> str:
 
 
 def _different(view: View, wanted: Wanted) -> str:
-    array = view.array
-    assert array is not None
+    array = view.array or _NONE
     if array.name != wanted.name:
         return (
             f"{', '.join(wanted.devices)} are the array {array.name or array.kernel_name} (UUID {array.uuid}), which "
@@ -561,7 +562,7 @@ def with_array_line(text: str, wanted: Wanted, uuid: str) -> str:
 
 
 def report(view: View, wanted: Wanted) -> dict[str, Any]:
-    array = view.array or Array("", running=False)
+    array = view.array or _NONE
     result = asdict(array)
     result["device"] = f"/dev/{array.kernel_name}" if array.kernel_name else ""
     del result["kernel_name"]

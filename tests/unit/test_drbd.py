@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible_collections.cloudexit.ha_stack.plugins.module_utils import disk, drbd
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils import drbd
 
 HEAD = "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: DA6B55A41DED5E58CDBAB30 \n"
 FORMING = HEAD + (
@@ -142,13 +142,6 @@ def test_progress_and_frozen_writes() -> None:
         nine(replication_state="SyncSource", peer_disk_state="Inconsistent", percent_in_sync=3.55), "mysql"
     )
     assert new and new.done_percent == 3.55
-
-
-def test_signatures_in_the_order_of_the_disk() -> None:
-    found = '{"signatures": [{"device":"vdb","offset":"0x7ffff03c","type":"drbd"},{"offset":"0x0","type":"xfs"}]}'
-    assert disk.parse_signatures(found) == ["xfs", "drbd"]
-    assert disk.parse_signatures('{\n   "signatures": [\n\n   ]\n}') == []
-    assert disk.parse_signatures("") == []
 
 
 def test_fresh_metadata() -> None:
