@@ -383,9 +383,10 @@ def _take_back(view: View, wanted: Wanted, device: str, plan: Plan) -> None:
         )
     elif view.uuid_of(device) == array.uuid and not degraded:
         plan.notes.append(
-            f"{device} was part of {wanted.name} once and is not now. If it is sound, playbooks/replace_disk.yml "
-            "takes it "
-            "in; if not, put another one in its place first."
+            f"{device} was part of {wanted.name} once and is not now. If it failed, put another one in its place; if "
+            "it is "
+            f"sound: `mdadm --zero-superblock {device}; blkdiscard --zeroout --length 1MiB {device}`, then run the "
+            "same again."
         )
     elif view.uuid_of(device) == array.uuid and not disk.used_by:
         plan.commands.append(["mdadm", "--manage", wanted.path, "--re-add", device])
@@ -445,7 +446,7 @@ def _different(view: View, wanted: Wanted) -> str:
 def plan_replaced(view: View, wanted: Wanted, failed: Collection[str] = ()) -> Plan:
     """Bring the disks of a running array to those of the inventory, never with less redundancy than before.
 
-    `failed` are paths of members that were faulty before: they are removed, and not taken back in the same run.
+    `failed` are paths of members that were faulty before: they are removed and not taken back.
     """
     word, array = classify(view, wanted), view.array
     name = wanted.name
@@ -463,8 +464,10 @@ def plan_replaced(view: View, wanted: Wanted, failed: Collection[str] = ()) -> P
             "through it cannot afford to lose a disk. Wait (`cat /proc/mdstat`), then run the same again."
         )
     faulty, leaving, new = array.paths("faulty"), strangers(view, wanted), outside(view, wanted)
-    new = [device for device in new if view.real.get(device, device) not in {*failed, *faulty}]
     empty_slots = array.devices - array.active
+    new = [device for device in new if view.real.get(device, device) not in {*failed, *faulty}]
+    if not empty_slots:  # a member of before may be out because it failed: it is no spare
+        new = [device for device in new if view.uuid_of(device) != array.uuid]
     remove = [["mdadm", "--manage", wanted.path, "--remove", "failed"]] if faulty else []
     if wanted.level == "0" and (new or leaving):
         return Plan(

@@ -284,13 +284,20 @@ def test_a_lost_member_is_taken_back_and_a_new_disk_is_not() -> None:
     assert plan.commands == [] and "run playbooks/replace_disk.yml" in plan.notes[0]
 
 
-def test_a_former_member_is_not_taken_for_a_spare_without_being_asked() -> None:
+def test_a_former_member_is_not_taken_for_a_spare() -> None:
     view = View(running(*WHOLE), disks(), superblocks={"/dev/f": MINE})
     plan = md_array.plan_present(view, wanted(spares=["/dev/f"]))
     assert plan.commands == [] and "/dev/f was part of data once and is not now" in plan.notes[0]
-    add = [["mdadm", "--manage", "/dev/md/data", "--add", "/dev/f"]]
-    assert md_array.plan_replaced(view, wanted(spares=["/dev/f"])).commands == add
-    assert md_array.plan_replaced(view, wanted(spares=["/dev/f"]), failed=["/dev/f"]).commands == []
+    assert "`mdadm --zero-superblock /dev/f; " in plan.notes[0]
+    assert md_array.plan_replaced(view, wanted(spares=["/dev/f"])).commands == []
+
+
+def test_a_former_member_may_fill_an_empty_place_unless_it_failed_just_now() -> None:
+    three = running(*WHOLE[:3], active=3, paths=FOUR[:3])
+    view = View(three, disks(), superblocks={"/dev/e": MINE})
+    add = [["mdadm", "--manage", "/dev/md/data", "--add", "/dev/e"]]
+    assert md_array.plan_replaced(view, wanted()).commands == add
+    assert "names no new disk" in md_array.plan_replaced(view, wanted(), failed=["/dev/e"]).refusal
 
 
 def test_a_spare_is_added() -> None:
