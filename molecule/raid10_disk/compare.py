@@ -3,6 +3,7 @@
 """What RAID10 of four disks is worth against RAID1 of two: random reads and writes on the same throttled disks.
 
     compare.py [--lab raid10_disk] [--node disk1] [--disks ubdl ubdm ubdn ubdo] [--iops 200] [--seconds 4]
+               [--profiles random_read random_write]
 
 The lab must be up (molecule/lab up raid10_disk). On one node, one disk, a RAID1 of the first two and a RAID10 of all
 four are made and measured with iops_check's profiles at queue depths 1 to 64, while the kernel lets each disk do --iops
@@ -50,28 +51,33 @@ def empty(node: Node, disks: list[str]) -> None:
             raise LabError(f"{disk} on {node.name} holds something, and is not overwritten:\n{found}")
 
 
-def measure(node: Node, target: str, disks: list[str], iops: int, seconds: int) -> dict[str, dict[int, Any]]:
+def measure(node: Node, target: str, disks: list[str], wish: argparse.Namespace) -> dict[str, dict[int, Any]]:
     run = iops_check.Run(
-        target, "random_read", ramp_seconds=1, seconds=seconds, offset=iops_check.MARGIN, size=SIZE_MIB * iops_check.MIB
+        target,
+        "random_read",
+        ramp_seconds=1,
+        seconds=wish.seconds,
+        offset=iops_check.MARGIN,
+        size=SIZE_MIB * iops_check.MIB,
     )
     ssh(node, shlex.join(iops_check.fill(run)))
     found: dict[str, dict[int, Any]] = {}
-    for profile in ("random_read", "random_write"):
+    for profile in wish.profiles:
         for depth in DEPTHS:
             command = iops_check.command(replace(run, profile=profile, queue_depth=depth))
-            result = iops_check.parse(ssh(node, throttled(disks, iops, command)))
+            result = iops_check.parse(ssh(node, throttled(disks, wish.iops, command)))
             found.setdefault(profile, {})[depth] = result[profile.removeprefix("random_")]
             print(f"{target} {profile} depth {depth}: {found[profile][depth]['iops']:.0f}", file=sys.stderr, flush=True)
     return found
 
 
-def array(node: Node, level: str, disks: list[str], iops: int, seconds: int) -> dict[str, dict[int, Any]]:
+def array(node: Node, level: str, disks: list[str], wish: argparse.Namespace) -> dict[str, dict[int, Any]]:
     layout = ["--layout=n2"] if level == "10" else []
     command = ["mdadm", "--create", f"/dev/md/{NAME}", "--run", "--homehost=any", f"--name={NAME}", f"--level={level}"]
     command += [f"--raid-devices={len(disks)}", "--bitmap=internal", *layout, *disks]
     ssh(node, f"{shlex.join(command)} </dev/null; mdadm --wait /dev/md/{NAME} || true; udevadm settle")
     try:
-        return measure(node, f"/dev/md/{NAME}", disks, iops, seconds)
+        return measure(node, f"/dev/md/{NAME}", disks, wish)
     finally:
         ssh(node, f"mdadm --stop /dev/md/{NAME}")
         clear(node, disks)
@@ -104,6 +110,7 @@ def main() -> int:
     parser.add_argument("--disks", nargs=4, default=["ubdl", "ubdm", "ubdn", "ubdo"])
     parser.add_argument("--iops", type=int, default=200, help="reads, and writes, that a disk may do per second")
     parser.add_argument("--seconds", type=int, default=4, help="for each figure")
+    parser.add_argument("--profiles", nargs="+", choices=("random_read", "random_write"), default=["random_read"])
     arguments = parser.parse_args()
     node = load(arguments.lab).node(arguments.node)
     disks = [f"/dev/{disk}" for disk in arguments.disks]
@@ -116,16 +123,14 @@ def main() -> int:
     empty(node, disks)
     found: dict[str, dict[str, dict[int, Any]]] = {}
     try:
-        found["disk"] = measure(node, disks[0], disks, arguments.iops, arguments.seconds)
+        found["disk"] = measure(node, disks[0], disks, arguments)
     finally:
         clear(node, disks[:1])
-    found["raid1"] = array(node, "1", disks[:2], arguments.iops, arguments.seconds)
-    found["raid10"] = array(node, "10", disks, arguments.iops, arguments.seconds)
+    found["raid1"] = array(node, "1", disks[:2], arguments)
+    found["raid10"] = array(node, "10", disks, arguments)
     REPORTS.mkdir(parents=True, exist_ok=True)
     (REPORTS / "raid.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    print(table(found, "random_read"))
-    print()
-    print(table(found, "random_write"))
+    print("\n\n".join(table(found, profile) for profile in arguments.profiles))
     return 0
 
 
