@@ -66,9 +66,6 @@ def check_rights() -> None:
     if os.geteuid() == 0:
         return
     if os.access(SOCKET, os.W_OK):
-        missing = _missing_packages(PACKAGES)
-        if missing:
-            raise LabError(f"not root, and {', '.join(missing)} missing: sudo apt-get install {' '.join(missing)}")
         return
     raise LabError(
         "the lab needs Docker: run as root, or join the group that owns "
@@ -81,6 +78,8 @@ def install_packages(log, wanted: Mapping[str, str]) -> None:
     missing = _missing_packages(wanted)
     if not missing:
         return
+    if os.geteuid() != 0:
+        raise LabError(f"not root, and {', '.join(missing)} missing: sudo apt-get install {' '.join(missing)}")
     if not shutil.which("apt-get"):
         raise LabError(f"{', '.join(missing)} missing and there is no apt-get: install them by hand")
     log(f"installing {', '.join(missing)}")
