@@ -46,6 +46,11 @@ def clustered(resource: str) -> bool:
         return False
 
 
+def cluster_uses(program: str) -> bool:
+    query = f"//nvpair[@name='client_binary' and @value='{program}']"
+    return bool(run("cibadmin", "--query", "--local", "--xpath", query).strip())
+
+
 def neighbour(vip: str) -> str:
     """Hardware address of whoever answers for the VIP."""
     try:
@@ -79,6 +84,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
         "cores": os.cpu_count() or 1,
         "prefix": prefix(wish["address"]),
         "clustered": known,
+        "look_known": known and cluster_uses(wish["look_program"]),
         "vip_held_by": "" if known else neighbour(wish["vip"]),
         "stranger": "" if known else stranger(wish["mount"]),
         "missing_packages": missing_packages(wish["packages"]),
