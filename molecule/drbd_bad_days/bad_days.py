@@ -88,7 +88,7 @@ class Day:
         while not true():
             if time.monotonic() - begin > limit:
                 raise LabError(f"{what}: not within {limit:g} s; the pair: {'; '.join(self.pair.complaints())}")
-            time.sleep(0.2)
+            time.sleep(0.5)
         return time.monotonic() - begin
 
     def acknowledged(self, since: float) -> list[float]:
@@ -118,9 +118,11 @@ class Day:
         self.wait(f"{member} is back", lambda: self.answers(member))
         ask = "crmadmin --dc_lookup --timeout=2s 2>/dev/null && echo yes || true"
         self.wait(f"{member} runs a cluster", lambda: "yes" in self.ssh(member, ask))
+        self.wait(f"{member} is watched", lambda: bool(self.watcher.now(member)))
 
-    def last_role(self, member: str) -> str:
-        return next((s.text for s in reversed(self.watcher.samples()) if s.member == member and s.kind == "role"), "")
+    def whole(self) -> bool:
+        """The members' own DRBD is asked first, because the cluster's state is dear to ask for on a slow machine."""
+        return self.watcher.whole() and not self.pair.complaints()
 
     def boots(self, member: str) -> int:
         return len(self.power_events("start").get(member, []))
@@ -193,11 +195,11 @@ def replication_cut(day: Day) -> None:
     day.cut(day.passive, REPLICATION)
     day.stall_and_flow(since)
     day.write_much(day.active)
-    day.must("Primary" not in day.last_role(day.passive), "the member behind the cut became primary")
+    day.must("Primary" not in day.watcher.now(day.passive), "the member behind the cut became primary")
     day.must(not day.power_events("die"), "a member was fenced for a replication link")
     since = time.time()
     day.mend(day.passive)
-    day.wait("the disks are equal again", lambda: not day.pair.complaints())
+    day.wait("the disks are equal again", day.whole)
     day.sync_seen(since)
 
 
@@ -214,7 +216,7 @@ def isolated(day: Day, *ports: str) -> None:
         f"{fenced} runs a cluster", lambda: "yes" in day.ssh(fenced, "crmadmin -D 2>/dev/null && echo yes || true")
     )
     time.sleep(8)  # long enough to fence or promote, if it were to
-    day.must("Primary" not in day.last_role(fenced), f"{fenced} came back without the other one and became primary")
+    day.must("Primary" not in day.watcher.now(fenced), f"{fenced} came back without the other one and became primary")
     day.must(day.boots(fenced) == 1, f"{fenced} was fenced {day.boots(fenced)} times")
     day.must(not day.power_events("die").get(survivor), f"{survivor} was fenced by a member without quorum")
     day.must(bool(day.acknowledged(time.time() - 2)), "writes do not flow while the other member is alone")
@@ -239,7 +241,7 @@ def both_off(day: Day, first: Callable[[Day], str]) -> None:
     day.power("on", early)
     day.returns(early)
     time.sleep(5)
-    day.must("Primary" not in day.last_role(early), f"{early} became primary alone, without knowing of the other one")
+    day.must("Primary" not in day.watcher.now(early), f"{early} became primary alone, without knowing of the other one")
     since = time.time()
     day.power("on", late)
     day.flows(since)
@@ -268,7 +270,7 @@ def returns_behind(day: Day) -> None:
     day.power("off", day.passive)
     day.stall_and_flow(time.time())
     day.write_much(day.active)
-    day.wait("the disks are equal again", lambda: not day.pair.complaints())
+    day.wait("the disks are equal again", day.whole)
     day.sync_seen(day.begin)
 
 
@@ -352,7 +354,7 @@ def hold(pair: Pair, plan: Plan, again: bool) -> dict[str, Any]:
         time.sleep(STEADY)
         pair.ssh(day.active, "sync")
         plan.act(day)
-        whole = pair.wait_healthy(WHOLE)
+        whole = day.wait("the pair is whole", day.whole, WHOLE)
         time.sleep(STEADY)
     load = max(load, os.getloadavg()[0])
     samples = watcher.samples()

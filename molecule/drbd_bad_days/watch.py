@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Both members, watched from inside at the same time: who is primary, and whose server takes writes.
 
-PROGRAM runs on each member, sent over ssh. It looks at DRBD's role 50 times a second, and as a client of its own writes
+PROGRAM runs on each member, sent over ssh. It looks at DRBD's role 25 times a second, and as a client of its own writes
 through the member's socket whenever there is a server behind it: a member that is cut off from everybody else still
 has this client. Its lines: "role TIME ROLE/DISK/CONNECTION", "ack TIME ID" (a write of that client),
 each with a full stop, because a power cut ends a line anywhere.
@@ -14,6 +14,7 @@ import bisect
 import itertools
 import subprocess
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def write():
             if connection is not None:
                 connection._force_close()
             connection = None
-        time.sleep(0.1)
+        time.sleep(0.2)
 threading.Thread(target=write, daemon=True).start()
 while True:
     try:
@@ -54,7 +55,7 @@ while True:
     except OSError:
         found = None
     tell("role", f"{{time.time():.4f}}", f"{{found[2]}}/{{found[3]}}/{{found[1]}}" if found else "none")
-    time.sleep(0.02)
+    time.sleep(0.04)
 """
 
 
@@ -167,6 +168,21 @@ class Watcher:
                 for process in list(self.running.values()):
                     process.terminate()
                 thread.join(0.2)
+
+    def now(self, member: str) -> str:
+        """What a member looks like at this moment, "" if it does not say; costs it nothing."""
+        with self.files[member].open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - 4096))
+            lines = log.read().decode("utf-8", errors="replace").splitlines()
+        last = next((s for s in reversed(parse(member, lines)) if s.kind == "role"), None)
+        return last.text if last and last.at > time.time() - 2 else ""
+
+    def whole(self) -> bool:
+        """Whether DRBD is as it should be on all members."""
+        return sorted(self.now(member) for member in self.files) == [
+            "Primary/UpToDate/Connected",
+            "Secondary/UpToDate/Connected",
+        ]
 
     def samples(self) -> list[Sample]:
         found = []

@@ -67,7 +67,7 @@ class Pair:
         while found := self.complaints():
             if time.monotonic() - begin > limit:
                 raise LabError(f"the pair is not whole after {limit:g} s: {'; '.join(found)}")
-            time.sleep(0.5)
+            time.sleep(1)
         return time.monotonic() - begin
 
     def lab_command(self, *arguments: str) -> None:

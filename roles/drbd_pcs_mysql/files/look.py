@@ -47,6 +47,7 @@ def clustered(resource: str) -> bool:
 
 
 def cluster_uses(program: str) -> bool:
+    """Whether the server's resource has it as a parameter."""
     query = f"//nvpair[@name='client_binary' and @value='{program}']"
     return bool(run("cibadmin", "--query", "--local", "--xpath", query).strip())
 
