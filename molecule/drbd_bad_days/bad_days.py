@@ -44,8 +44,8 @@ DEFAULTS = ROOT / "roles" / "drbd_pcs_mysql" / "defaults" / "main.yml"
 REPLICATION, CLUSTER = "tcp/7788", "udp/5405"
 MOUNT = "/srv/mysql"
 STEADY = 2  # seconds of undisturbed writes before and after
-RECOVERY = 150  # seconds after which writes must flow again, or the day is over
-WHOLE = 240  # seconds after which the pair must be whole
+RECOVERY = 300  # seconds after which writes must flow again, or the day is over
+WHOLE = 300  # seconds after which the pair must be whole
 BULK_MIB = 48  # what a member misses while it is away, so that its resync takes a while
 
 
