@@ -26,9 +26,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "drbd_pcs_mysql")]
 
-from failover import REPORTS, Pair  # noqa: E402
-from lab import state  # noqa: E402
 from lab.definitions import LabError, load  # noqa: E402
+from pair import REPORTS, Pair  # noqa: E402
 
 TABLES, ROWS = 4, 300_000  # about 300 MiB: more than Debian's buffer pool of 128 MiB, less than ours
 HOME = "/var/tmp/benchmark"
@@ -110,7 +109,7 @@ def end(pair: Pair, member: str) -> None:
 
 
 def settings(pair: Pair, seconds: int, rounds: int, iops: int) -> dict[str, Any]:
-    member = next(name for name in pair.members() if name != pair.active())
+    member = pair.other(pair.active())
     install(pair, member)
     setup = (
         f"systemctl stop benchmark 2>/dev/null; rm -rf {HOME} && install -d -o mysql -g mysql {HOME} && "
@@ -143,7 +142,7 @@ def settings(pair: Pair, seconds: int, rounds: int, iops: int) -> dict[str, Any]
 
 def drbd(pair: Pair, active: str, connected: bool) -> None:
     """Connect or disconnect the replication, on the passive side, and wait until it is so."""
-    passive = next(name for name in pair.members() if name != active)
+    passive = pair.other(active)
     pair.ssh(passive, "drbdadm connect mysql" if connected else "drbdadm disconnect mysql", timeout=60)
     wanted = "UpToDate/UpToDate" if connected else "UpToDate/(DUnknown|Outdated)"
     look = f"drbdadm dstate mysql | grep -Eqx {shlex.quote(wanted)}"
@@ -201,7 +200,7 @@ def main() -> int:
     arguments = parser.parse_args()
     lab = load("drbd_pcs_mysql")
     REPORTS.mkdir(parents=True, exist_ok=True)
-    pair = Pair(lab, state.lab_secrets(lab)["mysql_shop"])
+    pair = Pair(lab)
     pair.wait_healthy(60)
     if arguments.what == "settings":
         found = settings(pair, arguments.seconds, arguments.rounds, arguments.iops)

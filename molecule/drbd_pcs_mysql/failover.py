@@ -15,9 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
@@ -28,12 +26,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "drbd_pcs_mysql")]
 
-import writer  # noqa: E402
-from lab import remote, state  # noqa: E402
-from lab.definitions import Lab, LabError, load  # noqa: E402
-
-REPORTS = ROOT / ".lab" / "reports"
-BIN = Path(sys.executable).parent
+from lab.definitions import LabError, load  # noqa: E402
+from pair import REPORTS, Pair, Writing  # noqa: E402
 
 # What the journal says at the end of each part, in the order in which they are expected; the first match counts.
 PARTS = (
@@ -86,88 +80,27 @@ def breakdown(begin: float, found: list[Event], end: float) -> dict[str, float]:
     return parts
 
 
-@dataclass
-class Pair:
-    lab: Lab
-    password: str
-
-    def members(self) -> list[str]:
-        return [node.name for node in self.lab.nodes if "mysql" in node.groups]
-
-    def ssh(self, member: str, command: str, timeout: float = 20) -> str:
-        return remote.run(self.lab.node(member), command, timeout)
-
-    def active(self) -> str:
-        """The member with the VIP; LabError if there is none."""
-        for member in self.members():
-            with contextlib.suppress(remote.RemoteError):
-                if f" {self.lab.vips['mysql']}/" in self.ssh(member, "ip -o -4 address"):
-                    return member
-        raise LabError("no member has the VIP; ask one: crm_mon -1")
-
-    def wait_healthy(self, limit: float = 180) -> float:
-        """Seconds until both disks are up to date and no fence is left; LabError after `limit`."""
-        begin = time.monotonic()
-        said = ""
-        while time.monotonic() - begin < limit:
-            try:
-                said = self.ssh(
-                    self.active(), "drbdadm dstate mysql; cibadmin -Q -o constraints | grep -c drbd-fence || true"
-                )
-                if said.split() == ["UpToDate/UpToDate", "0"]:
-                    return time.monotonic() - begin
-            except LabError as error:
-                said = str(error)
-            time.sleep(1)
-        raise LabError(f"the pair is not healthy after {limit:g} s: {said}")
-
-
-def power(lab: Lab, action: str, member: str) -> None:
-    subprocess.run([sys.executable, "molecule/lab", "power", action, lab.name, member], cwd=ROOT, check=True)
-
-
-def switch_over(lab: Lab) -> None:
-    environment = {**os.environ, "LAB_NAME": lab.name, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    # Either lab's variables: the scenario's are beside this file, the site's in its inventory.
-    extra = [] if lab.name == "site" else ["--extra-vars", f"@{Path(__file__).parent / 'group_vars' / 'all.yml'}"]
-    command = [str(BIN / "ansible-playbook"), "playbooks/switchover.yml", "-i", "inventories/lab", *extra]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LabError(f"playbooks/switchover.yml failed:\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+def switch_over(pair: Pair) -> None:
+    log = REPORTS / "failover-switchover.log"
+    if not pair.play("playbooks/switchover.yml", log).good:
+        raise LabError(f"playbooks/switchover.yml failed:\n{log.read_text(encoding='utf-8')[-2000:]}")
 
 
 def measure(pair: Pair, planned: bool) -> dict[str, Any]:
     active = pair.active()
-    survivor = next(member for member in pair.members() if member != active)
-    vip = pair.lab.vips["mysql"]
-    log = REPORTS / "failover-writer.log"
-    where = [vip, "shop", "shop", str(log)]
-    environment = {**os.environ, "MYSQL_PWD": pair.password}
-    program = [sys.executable, str(Path(writer.__file__))]
-    writing = subprocess.Popen([*program, "run", *where, "240"], env=environment)
-    try:
+    survivor = pair.other(active)
+    with Writing(pair, "failover-writer") as writing:
         time.sleep(4)
         # What is only in memory of the nodes' logs would be lost with their power.
         pair.ssh(active, "sync")
         cut = time.time()
         if planned:
-            switch_over(pair.lab)
+            switch_over(pair)
         else:
-            power(pair.lab, "off", active)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            time.sleep(1)
-            notes = [line.split(" ", 3) for line in log.read_text(encoding="utf-8").splitlines()]
-            broken = next((float(n[2]) for n in notes if n[0] == "err" and float(n[2]) > cut), None)
-            if broken and any(n[0] == "ack" and float(n[2]) > broken for n in notes):
-                break
-        else:
-            raise LabError("no write was acknowledged within 120 s after the failure")
+            pair.power("off", active)
+        writing.wait_back(cut, 120)
         time.sleep(2)
-    finally:
-        log.with_suffix(".stop").touch()
-        writing.wait(timeout=30)
-    report = json.loads(subprocess.check_output([*program, "report", *where], env=environment, text=True))
+    report = writing.report()
     journal = f"journalctl --output=short-unix --no-pager --since=@{int(cut) - 1} -u corosync -u pacemaker"
     journals = [pair.ssh(survivor, journal)] + ([pair.ssh(active, journal)] if planned else [])
     begin = report["gap_at"]
@@ -201,9 +134,8 @@ def main() -> int:
     parser.add_argument("--planned", action="store_true", help="a switch-over instead of a power cut")
     parser.add_argument("--times", type=int, default=1, help="how often, back and forth")
     arguments = parser.parse_args()
-    lab = load(arguments.lab)
     REPORTS.mkdir(parents=True, exist_ok=True)
-    pair = Pair(lab, state.lab_secrets(lab)["mysql_shop"])
+    pair = Pair(load(arguments.lab))
     pair.wait_healthy(20)
     results = [measure(pair, arguments.planned) for _time in range(arguments.times)]
     (REPORTS / "failover.json").write_text(json.dumps(results, indent=1), encoding="utf-8")

@@ -5,7 +5,8 @@
 python molecule/lab site               build the whole site (what `make site` runs)
 python molecule/lab up LAB             its images, network and nodes; safe to repeat
 python molecule/lab down [LAB|--all]   its nodes and network
-python molecule/lab power off|on|cycle|status LAB NODE
+python molecule/lab power off|on|cycle|freeze|thaw|status LAB NODE
+python molecule/lab link cut|restore|status LAB NODE [--to NODE …] [--port tcp/7788 …] [--one-way]
 python molecule/lab disk pull|put|new LAB NODE DISK   out, in again, or a new empty one, from the next boot on
 python molecule/lab status             what runs
 python molecule/lab inventory LAB      what Ansible sees
@@ -25,12 +26,13 @@ import time
 from pathlib import Path
 
 import docker.errors
+from docker.models.containers import Container
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     __package__ = "lab"
 
-from lab import cache, daemon, images, inventory, nodes, power, site, state, uml
+from lab import cache, daemon, images, inventory, link, nodes, power, site, state, uml
 from lab.definitions import LABEL, LABEL_NAME, Lab, LabError, load
 
 START = time.monotonic()
@@ -65,20 +67,40 @@ def up(lab: Lab) -> None:
     log(f"lab {lab.name}: {len(lab.nodes)} nodes answer")
 
 
-def set_power(lab: Lab, action: str, name: str) -> None:
-    """What a hand on the power cord does; the switch in the network does the same for the fence agents."""
-    node = lab.node(name)
-    container = nodes.find(daemon.connect(), node.container)
+def existing(lab: Lab, name: str) -> Container:
+    container = nodes.find(daemon.connect(), lab.node(name).container)
     if container is None:
         raise LabError(f"lab {lab.name}: {name} does not exist: molecule/lab up {lab.name}")
+    return container
+
+
+def set_power(lab: Lab, action: str, name: str) -> None:
+    """What a hand on the power cord does; the switch in the network does the same for the fence agents."""
+    container = existing(lab, name)
     if action == "status":
-        print("on" if container.status == "running" else "off")
-        return
-    if action in ("off", "cycle") and container.status == "running":
+        print({"running": "on", "paused": "frozen"}.get(container.status, "off"))
+    if action in ("off", "cycle") and container.status in ("running", "paused"):
         container.kill(signal.SIGKILL)
         container.wait()
     if action in ("on", "cycle"):
         container.start()
+    # All that runs in it stops between two instructions, a guest's kernel too; what it holds, it keeps.
+    if action == "freeze":
+        container.pause()
+    if action == "thaw":
+        container.unpause()
+
+
+def set_link(lab: Lab, arguments: argparse.Namespace) -> None:
+    container = existing(lab, arguments.node)
+    if container.status not in ("running", "paused"):
+        raise LabError(f"lab {lab.name}: {arguments.node} is off; its links are whole once it is on")
+    if arguments.action == "cut":
+        link.cut(log, container, lab, arguments.to, arguments.port, arguments.one_way)
+    elif arguments.action == "restore":
+        link.restore(container)
+    else:
+        print(link.status(container))
 
 
 def change_disk(lab: Lab, action: str, name: str, disk: str) -> None:
@@ -89,8 +111,8 @@ def change_disk(lab: Lab, action: str, name: str, disk: str) -> None:
         raise LabError(f"lab {lab.name}: {name} has no disk {disk!r}; it has {', '.join(known) or 'none'}")
     file = f"/disks/{known.index(disk) + 1}"
     command = {"pull": f"touch {file}.out", "put": f"rm -f {file}.out", "new": f"rm -f {file} {file}.out"}[action]
-    container = nodes.find(daemon.connect(), node.container)
-    if container is None or container.status != "running":
+    container = existing(lab, name)
+    if container.status != "running":
         raise LabError(f"lab {lab.name}: {name} must be on for this: molecule/lab power on {lab.name} {name}")
     code, said = container.exec_run(["sh", "-c", command])
     if code:
@@ -124,7 +146,7 @@ def main() -> int:
     down.add_argument("lab", nargs="?")
     down.add_argument("--all", action="store_true")
     switch = commands.add_parser("power")
-    switch.add_argument("action", choices=("off", "on", "cycle", "status"))
+    switch.add_argument("action", choices=("off", "on", "cycle", "freeze", "thaw", "status"))
     switch.add_argument("lab")
     switch.add_argument("node")
     disk = commands.add_parser("disk")
@@ -132,6 +154,15 @@ def main() -> int:
     disk.add_argument("lab")
     disk.add_argument("node")
     disk.add_argument("disk")
+    cable = commands.add_parser("link")
+    cable.add_argument("action", choices=("cut", "restore", "status"))
+    cable.add_argument("lab")
+    cable.add_argument("node")
+    cable.add_argument(
+        "--to", action="extend", nargs="+", default=[], metavar="NODE", help="nodes or VIPs; default all"
+    )
+    cable.add_argument("--port", action="extend", nargs="+", default=[], metavar="tcp/7788", help="default all")
+    cable.add_argument("--one-way", action="store_true", help="only what NODE sends is lost")
     ssh = commands.add_parser("ssh")
     ssh.add_argument("lab")
     ssh.add_argument("node")
@@ -154,6 +185,8 @@ def main() -> int:
         set_power(load(arguments.lab), arguments.action, arguments.node)
     elif arguments.command == "disk":
         change_disk(load(arguments.lab), arguments.action, arguments.node, arguments.disk)
+    elif arguments.command == "link":
+        set_link(load(arguments.lab), arguments)
     elif arguments.command == "inventory":
         print(json.dumps(inventory.build(load(arguments.lab)), indent=1))
     elif arguments.command == "ssh":

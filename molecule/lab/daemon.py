@@ -62,13 +62,16 @@ def _missing_packages(wanted: Mapping[str, str]) -> list[str]:
     return [package for command, package in wanted.items() if not _installed(command)]
 
 
+def _check_root_for(packages: list[str]) -> None:
+    if packages and os.geteuid() != 0:
+        raise LabError(f"not root, and {', '.join(packages)} missing: sudo apt-get install {' '.join(packages)}")
+
+
 def check_rights() -> None:
     if os.geteuid() == 0:
         return
     if os.access(SOCKET, os.W_OK):
-        missing = _missing_packages(PACKAGES)
-        if missing:
-            raise LabError(f"not root, and {', '.join(missing)} missing: sudo apt-get install {' '.join(missing)}")
+        _check_root_for(_missing_packages(PACKAGES))
         return
     raise LabError(
         "the lab needs Docker: run as root, or join the group that owns "
@@ -81,6 +84,7 @@ def install_packages(log, wanted: Mapping[str, str]) -> None:
     missing = _missing_packages(wanted)
     if not missing:
         return
+    _check_root_for(missing)
     if not shutil.which("apt-get"):
         raise LabError(f"{', '.join(missing)} missing and there is no apt-get: install them by hand")
     log(f"installing {', '.join(missing)}")

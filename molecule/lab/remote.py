@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+from typing import IO
 
 from . import state
 from .definitions import LabError, Node
@@ -16,14 +18,29 @@ class RemoteError(LabError):
     """A node did not answer, or a command on it failed."""
 
 
+def _command(node: Node, command: str) -> list[str]:
+    options = [f"-o{option}" for option in (*OPTIONS, f"UserKnownHostsFile={state.known_hosts()}")]
+    return ["ssh", *options, "-i", str(state.client_key()), f"root@{node.address}", command]
+
+
 def run(node: Node, command: str, timeout: float = 20) -> str:
     """Output of a shell command, run as root; RemoteError if it fails or the node does not answer in `timeout` s."""
-    options = [f"-o{option}" for option in (*OPTIONS, f"UserKnownHostsFile={state.known_hosts()}")]
-    line = ["ssh", *options, "-i", str(state.client_key()), f"root@{node.address}", command]
     try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(_command(node, command), capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         raise RemoteError(f"{node.name}: no answer to {command!r} in {timeout:g} s") from None
     if done.returncode != 0:
         raise RemoteError(f"{node.name}: {command!r}: {done.stderr.strip() or f'status {done.returncode}'}")
     return done.stdout
+
+
+def start(node: Node, command: str, stdin: str, stdout: IO[str]) -> subprocess.Popen[str]:
+    """The command started; it ends with the node, or soon after."""
+    process = subprocess.Popen(
+        _command(node, command), stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.DEVNULL, text=True
+    )
+    with contextlib.suppress(BrokenPipeError):
+        assert process.stdin
+        process.stdin.write(stdin)
+        process.stdin.close()
+    return process

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -25,14 +24,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "site")]
 
 import orders  # noqa: E402
 import redis  # noqa: E402
-from lab import remote, state  # noqa: E402
+from lab import outcome, remote, state  # noqa: E402
 from lab.definitions import Lab, LabError, load  # noqa: E402
 
 REPORTS = ROOT / ".lab" / "reports"
@@ -130,7 +128,7 @@ class Site:
 
     def _cluster(self, group: str) -> list[str]:
         xml = self.ssh(self.vip_holder(group), "crm_mon -1 -r --output-as=xml")
-        return [f"{group}: {text}" for text in cluster_complaints(xml, self.members(group))]
+        return [f"{group}: {text}" for text in outcome.cluster_complaints(xml, self.members(group))]
 
     def _lb(self) -> list[str]:
         return self._cluster("lb")
@@ -163,20 +161,6 @@ class Site:
             if status != 200 or bad:
                 found.append(f"{node}: /healthz/deep says {status} {bad}")
         return found
-
-
-def cluster_complaints(xml: str, members: list[str]) -> list[str]:
-    """What crm_mon's XML tells of that is not well."""
-    tree = ElementTree.fromstring(xml)
-    nodes = {node.get("name"): node for node in tree.iterfind("./nodes/node")}
-    found = [
-        f"{name} is not online" for name in members if name not in nodes or nodes[name].get("online") != "true"
-    ] + [f"{name} is {flag}" for name, n in nodes.items() for flag in ("unclean", "standby") if n.get(flag) == "true"]
-    for resource in tree.iterfind("./resources//resource"):
-        what = "failed" if resource.get("failed") == "true" else str(resource.get("role")).lower()
-        if what in ("failed", "stopped"):
-            found.append(f"resource {resource.get('id')} is {what}")
-    return found
 
 
 @dataclass(frozen=True)
@@ -281,41 +265,15 @@ def rerun(site: Site, name: str) -> dict[str, Any]:
     """Run site.yml once more: what it changed, how long it took, whether a master moved."""
     before = site.masters()
     log_path = REPORTS / f"drill-{name}-site.log"
-    environment = {**os.environ, "LAB_NAME": site.lab.name, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    environment |= {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
-    begin = time.monotonic()
-    with open(log_path, "w", encoding="utf-8") as log:
-        code = subprocess.call(
-            [str(BIN / "ansible-playbook"), "playbooks/site.yml", "-i", "inventories/lab"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    seconds = time.monotonic() - begin
-    output = log_path.read_text(encoding="utf-8")
-    if code != 0:
+    again = outcome.play(site.lab, "playbooks/site.yml", ["-i", "inventories/lab"], log_path)
+    if not again.good:
         raise DrillError(f"site.yml failed after the drill {name}: see {log_path.relative_to(ROOT)}")
     after = site.masters()
     return {
-        "changed": changes(output),
-        "seconds": round(seconds, 1),
+        "changed": again.changed,
+        "seconds": again.seconds,
         "moved": [f"{what}: {before[what]} → {after[what]}" for what in before if before[what] != after[what]],
     }
-
-
-def changes(output: str) -> list[str]:
-    """Tasks and hosts that a playbook's output says were changed."""
-    found: list[str] = []
-    task = ""
-    for line in output.splitlines():
-        started = re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line)
-        if started:
-            task = started[1]
-        changed = re.match(r"changed: \[([^\]]+)\]", line)
-        if changed:
-            found.append(f"{changed[1]}: {task}")
-    return found
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "molecule" / "site"
 
 import drill
 import orders
+from lab import outcome
 
 
 def log(acks: dict[int, float], tries: int = 4, end: bool = True) -> list[dict[str, Any]]:
@@ -173,7 +174,7 @@ class TestDrill:
     )
     def test_the_cluster_is_whole(self, values: dict[str, str], complaints: list[str]) -> None:
         good = {"online": "true", "unclean": "false", "role": "Unpromoted", "failed": "false"}
-        assert drill.cluster_complaints(CRM_MON.format(**{**good, **values}), ["db1", "db2"]) == complaints
+        assert outcome.cluster_complaints(CRM_MON.format(**{**good, **values}), ["db1", "db2"]) == complaints
 
     def test_changes_of_a_run(self) -> None:
         output = (
@@ -181,7 +182,7 @@ class TestDrill:
             "RUNNING HANDLER [reload] ***\nchanged: [lb1]\n"
         )
         expected = ["redis2: cloudexit.ha_stack.redis_sentinel : Install", "lb1: reload"]
-        assert drill.changes(output) == expected
+        assert outcome.changes(output) == expected
 
     def test_orders_flow_if_each_of_the_last_seconds_has_one(self) -> None:
         assert drill.flowing([7.5, 8.5, 9.5], 10.0)

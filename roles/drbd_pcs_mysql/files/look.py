@@ -46,6 +46,12 @@ def clustered(resource: str) -> bool:
         return False
 
 
+def cluster_uses(program: str) -> bool:
+    """Whether the server's resource has it as a parameter."""
+    query = f"//nvpair[@name='client_binary' and @value='{program}']"
+    return bool(run("cibadmin", "--query", "--local", "--xpath", query).strip())
+
+
 def neighbour(vip: str) -> str:
     """Hardware address of whoever answers for the VIP."""
     try:
@@ -87,6 +93,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
         "cores": os.cpu_count() or 1,
         "prefix": prefix(wish["address"]),
         "clustered": known,
+        "look_known": known and cluster_uses(wish["look_program"]),
         "vip_held_by": "" if known else neighbour(wish["vip"]),
         "stranger": "" if known else stranger(wish["mount"]),
         "iops": figures(wish["figures"]),

@@ -1,0 +1,68 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What drills must know afterwards: what another run of a playbook changed, whether a cluster is whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .definitions import ROOT, Lab
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Play:
+    """A run of a playbook."""
+
+    good: bool
+    changed: list[str]
+    seconds: float
+
+
+def play(lab: Lab, playbook: str, arguments: Sequence[str], log: Path) -> Play:
+    """Run a playbook on a lab's nodes, its output into a file."""
+    environment = {**os.environ, "LAB_NAME": lab.name, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    environment |= {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    begin = time.monotonic()
+    with log.open("w", encoding="utf-8") as out:
+        command = [str(BIN / "ansible-playbook"), playbook, *arguments]
+        code = subprocess.call(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
+    seconds = round(time.monotonic() - begin, 1)
+    return Play(code == 0, changes(log.read_text(encoding="utf-8")), seconds)
+
+
+def changes(output: str) -> list[str]:
+    """Tasks and hosts that a playbook's output says were changed."""
+    found: list[str] = []
+    task = ""
+    for line in output.splitlines():
+        started = re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line)
+        if started:
+            task = started[1]
+        changed = re.match(r"changed: \[([^\]]+)\]", line)
+        if changed:
+            found.append(f"{changed[1]}: {task}")
+    return found
+
+
+def cluster_complaints(xml: str, members: list[str]) -> list[str]:
+    """What crm_mon's XML tells of that is not well."""
+    tree = ElementTree.fromstring(xml)
+    nodes = {node.get("name"): node for node in tree.iterfind("./nodes/node")}
+    found = [
+        f"{name} is not online" for name in members if name not in nodes or nodes[name].get("online") != "true"
+    ] + [f"{name} is {flag}" for name, n in nodes.items() for flag in ("unclean", "standby") if n.get(flag) == "true"]
+    for resource in tree.iterfind("./resources//resource"):
+        what = "failed" if resource.get("failed") == "true" else str(resource.get("role")).lower()
+        if what in ("failed", "stopped"):
+            found.append(f"resource {resource.get('id')} is {what}")
+    return found
