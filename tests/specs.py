@@ -24,7 +24,10 @@ TYPES: dict[str, tuple[type, ...]] = {
 # Names that say that the value is a secret.
 SECRET = re.compile(r"(?:^|_)(?:passwords?|secrets?|key|secret_environment)$")
 # Entry points that a user or a playbook calls by name; any other room is private to main.
-CALLABLE = ("main", "endpoints", "preflight", "verify", "restart", "rollback", "replica", "switchover")
+CALLABLE = (
+    *("main", "endpoints", "preflight", "verify", "restart", "rollback", "replica", "switchover"),
+    *("upgrade", "drbd_verify", "backup", "restore"),
+)
 
 
 def _load(path: Path) -> dict[str, Any]:
