@@ -490,6 +490,8 @@ def main() -> int:
     try:
         with store.alone():
             answer: Any
+            if what in ("binlogs", "plan", "send"):
+                store.from_remote()
             if what == "full":
                 answer = store.full()
             elif what == "binlogs":
@@ -499,12 +501,10 @@ def main() -> int:
                 answer = {"fulls": store.fulls(), "binlogs": sorted(store.binlogs())}
             elif what == "check":
                 answer = {"wrong": store.check()}
-            elif what in ("plan", "send"):
-                store.from_remote()
-                if what == "plan":
-                    answer = choose_restore(store.fulls(), store.binlogs(), rest[0], str(store.directory))
-                else:
-                    answer = store.send(rest[0], rest[1])
+            elif what == "plan":
+                answer = choose_restore(store.fulls(), store.binlogs(), rest[0], str(store.directory))
+            elif what == "send":
+                answer = store.send(rest[0], rest[1])
             else:
                 raise Failure(f"not understood: {what}")
         print(json.dumps(answer))
