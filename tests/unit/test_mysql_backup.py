@@ -63,6 +63,13 @@ def test_closed_logs_are_fetched_with_the_position_at_their_end() -> None:
     assert backup.to_fetch(there, {"binlog.000001": there[0]}) == [{**there[1], "gtid_end": "0-1-3"}]
 
 
+def test_what_was_removed_is_not_fetched_again() -> None:
+    there = [{"name": f"binlog.00000{n}", "size": 100, "gtid": f"0-1-{n}"} for n in (1, 2, 3)]
+    assert backup.to_fetch(there, {"binlog.000002": there[1]}) == []
+    everything = [full("full-3", NOON, "0-1-400")]
+    assert backup.too_old(everything, LOGS, 1) == ([], ["binlog.000001", "binlog.000002"])
+
+
 def test_another_servers_logs_are_refused() -> None:
     there = [{"name": f"binlog.00000{n}", "size": 100, "gtid": ""} for n in (1, 2)]
     with pytest.raises(backup.Failure, match="100 bytes on the server and 70 here"):

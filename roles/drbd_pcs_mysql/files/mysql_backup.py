@@ -106,8 +106,11 @@ def choose_source(
 def to_fetch(there: list[dict[str, Any]], here: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Closed binary logs which are not here yet, each with the GTID at its end. Failure at a hole or a stranger."""
     missing: list[dict[str, Any]] = []
+    oldest = min(map(number, here), default=0)  # what is older was here, and was removed
     for log, following in itertools.pairwise(there):
         known = here.get(log["name"])
+        if number(log["name"]) < oldest:
+            continue
         if known is None:
             missing.append({**log, "gtid_end": following["gtid"]})
         elif known["size"] != log["size"]:
@@ -195,6 +198,8 @@ def too_old(fulls: list[dict[str, Any]], binlogs: dict[str, dict[str, Any]], kee
     if not kept:
         return [], []
     logs = [name for name, log in binlogs.items() if log["gtid_end"] and within(log["gtid_end"], kept[0]["gtid"])]
+    # The newest one stays: by it the next run knows what was here.
+    logs = [name for name in logs if number(name) < max(map(number, binlogs))]
     return [full["name"] for full in fulls[:-keep]], sorted(logs)
 
 
