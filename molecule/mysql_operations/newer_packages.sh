@@ -1,4 +1,3 @@
-#!/bin/bash
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # The archive has one version of each package. This makes a folder with the same ones under a higher version, as a source for

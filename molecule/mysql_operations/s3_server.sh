@@ -1,4 +1,3 @@
-#!/bin/bash
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # An S3 server with one bucket: s3_server.sh PORT KEY SECRET. It is rclone's own, which only Debian unstable's package has; that
