@@ -25,16 +25,8 @@ TYPES: dict[str, tuple[type, ...]] = {
 SECRET = re.compile(r"(?:^|_)(?:passwords?|secrets?|key|secret_environment)$")
 # Entry points that a user or a playbook calls by name; any other room is private to main.
 CALLABLE = (
-    "main",
-    "endpoints",
-    "preflight",
-    "verify",
-    "restart",
-    "rollback",
-    "replica",
-    "replace",
-    "switchover",
-    "benchmark",
+    *("main", "endpoints", "preflight", "verify", "restart", "rollback", "replica", "replace", "switchover"),
+    *("upgrade", "drbd_verify", "backup", "restore", "benchmark"),
 )
 
 

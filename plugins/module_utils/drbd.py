@@ -25,6 +25,7 @@ _NO_PEER = {
     "ProtocolError",
     "TearDown",
 }
+_VERIFYING = {"VerifyS", "VerifyT"}
 _SYNCING = {
     "StartingSyncS",
     "StartingSyncT",
@@ -106,7 +107,7 @@ def parse_proc(text: str, minor: int) -> Status | None:
         status.suspended = roles.group(5).startswith("s")
     oos = re.search(r"\boos:(\d+)", rest)
     status.out_of_sync_kib = int(oos.group(1)) if oos else 0
-    done = re.search(r"sync'ed:\s*([\d.]+)%", rest)
+    done = re.search(r"(?:sync'ed|verified):\s*([\d.]+)%", rest)
     status.done_percent = float(done.group(1)) if done else None
     return status
 
@@ -130,7 +131,7 @@ def parse_json(text: str, name: str) -> Status | None:
         status.peer_disk = volume.get("peer-disk-state", "DUnknown")
         status.out_of_sync_kib = int(volume.get("out-of-sync", 0))
         done = volume.get("percent-in-sync")
-        if status.replication in _SYNCING and done is not None:
+        if status.replication in _SYNCING | _VERIFYING and done is not None:
             status.done_percent = float(done)
         return status
     return None
@@ -210,6 +211,21 @@ def refusal(view: View, wanted: str, wipe_variable: str) -> str:
             f"{view.name} cannot be initialised: it is {view.klass}, and both halves must be connected for that. "
             f"See `drbdadm status {view.name}` on both nodes."
         )
+    return ""
+
+
+def verifying(status: Status) -> bool:
+    return status.replication in _VERIFYING
+
+
+def broken_off(status: Status | None) -> str:
+    """Why an online verification, or the resync after it, cannot end well; '' while it can."""
+    if status is None:
+        return "the resource is down"
+    if status.connection != "Connected":
+        return f"the connection is {status.connection}"
+    if status.disk != "UpToDate" or status.peer_disk not in ("UpToDate", "Inconsistent"):
+        return f"the disks are {status.disk}/{status.peer_disk}"
     return ""
 
 

@@ -55,12 +55,12 @@ def crm_mon(*, db2: str = NODE.format("db2", "true", "false"), more: str = "", m
     ],
 )
 def test_a_switch_over_is_refused(xml: str, drbd: str, words: str) -> None:
-    assert words in "; ".join(module("roles/drbd_pcs_mysql/files/switchover.py").obstacles(xml, drbd, WISH))
+    assert words in "; ".join(module("roles/drbd_pcs_mysql/files/health.py").obstacles(xml, drbd, WISH))
 
 
 def test_nothing_is_in_the_way() -> None:
     other = crm_mon(more='<bans><ban id="x" resource="web" node="db2"/></bans>')
-    assert module("roles/drbd_pcs_mysql/files/switchover.py").obstacles(other, CONNECTED, WISH) == []
+    assert module("roles/drbd_pcs_mysql/files/health.py").obstacles(other, CONNECTED, WISH) == []
 
 
 # Recorded on the member that took over, Debian 12, shortened.
