@@ -79,3 +79,11 @@ def test_data_are_told_apart(tmp_path: Path) -> None:
     marker.touch()
     assert look.data(data, [str(marker)]) == "ours"
     assert look.free_mib(data / "not" / "there") > 0
+
+
+@pytest.mark.parametrize("name", ["look", "replica_look"])
+def test_what_the_settings_were_sized_for_is_remembered(name: str, tmp_path: Path) -> None:
+    look, file = module(name), tmp_path / "90-ha-stack.cnf"
+    assert look.sized_for(str(file)) == 0
+    file.write_text("# Ansible managed\n# Sized for 1216 MiB of memory.\n[mariadbd]\n", encoding="utf-8")
+    assert look.sized_for(str(file)) == 1216

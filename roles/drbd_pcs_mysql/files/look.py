@@ -27,6 +27,14 @@ def memory_mib() -> int:
     return int(match.group(1)) // 1024 if match else 0
 
 
+def sized_for(settings_file: str) -> int:
+    """MiB of memory for which the server's settings were written; 0 if there are none."""
+    path = Path(settings_file)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    match = re.search(r"^# Sized for (\d+) MiB", text, re.MULTILINE)
+    return int(match.group(1)) if match else 0
+
+
 def prefix(address: str) -> int:
     """Length of the network part of the address as this host has it; 0 if it does not have it."""
     for link in json.loads(run("ip", "-json", "-4", "address", "show") or "[]"):
@@ -90,6 +98,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
     return {
         "node": os.uname().nodename,
         "memory_mib": memory_mib(),
+        "sized_for": sized_for(wish["settings_file"]),
         "cores": os.cpu_count() or 1,
         "prefix": prefix(wish["address"]),
         "clustered": known,
