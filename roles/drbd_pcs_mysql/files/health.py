@@ -41,7 +41,10 @@ def obstacles(crm_mon: str, drbd: str, wish: dict[str, Any]) -> list[str]:
         )
     for ban in tree.iterfind("./bans/ban"):
         if str(ban.get("resource", "")).startswith(f"{wish['name']}-"):
-            found.append(f"the constraint {ban.get('id')} keeps {ban.get('resource')} from {ban.get('node')}")
+            found.append(
+                f"the constraint {ban.get('id')} keeps {ban.get('resource')} from {ban.get('node')}: a fence of DRBD "
+                "goes by itself once both disks are up to date; else look at `pcs constraint` and who set it"
+            )
     if drbd.split() != ["Connected", "UpToDate/UpToDate"]:
         found.append(
             f"the replication is {' '.join(drbd.split())}, not Connected UpToDate/UpToDate: wait for the resync, "
