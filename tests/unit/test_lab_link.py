@@ -62,15 +62,15 @@ def test_an_unknown_peer_is_refused_with_those_that_there_are() -> None:
 # Recorded from nft 1.0.6.
 LISTING = """\
 table netdev cloudexit-cut {
-	chain egress {
-		type filter hook egress device "eth0" priority filter; policy accept;
-		ip daddr 10.203.10.12 tcp sport 7788 counter packets 7 bytes 420 drop
-	}
+\tchain egress {
+\t\ttype filter hook egress device "eth0" priority filter; policy accept;
+\t\tip daddr 10.203.10.12 tcp sport 7788 counter packets 7 bytes 420 drop
+\t}
 
-	chain ingress {
-		type filter hook ingress device "eth0" priority filter; policy accept;
-		ip saddr 10.203.10.0/24 ip saddr != { 10.203.10.1, 10.203.10.2 } counter packets 0 bytes 0 drop
-	}
+\tchain ingress {
+\t\ttype filter hook ingress device "eth0" priority filter; policy accept;
+\t\tip saddr 10.203.10.0/24 ip saddr != { 10.203.10.1, 10.203.10.2 } counter packets 0 bytes 0 drop
+\t}
 }
 """
 
