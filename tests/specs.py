@@ -51,6 +51,18 @@ def called(role: str, *folders: Path) -> set[str]:
     return {entry for file in files for entry in pattern.findall(file.read_text(encoding="utf-8"))}
 
 
+def _bare_conditions(role: Path, options: dict[str, Any]) -> list[str]:
+    """Conditions that take a boolean as it comes: from the command line, `-e name=true`, it comes as a text."""
+    flags = [variable for variable, option in options.items() if option.get("type") == "bool"]
+    found = []
+    for file in sorted([*(role / "tasks").rglob("*.yml"), role / "vars" / "main.yml"]):
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+            condition = re.match(r"\s*(?:when:|-) (?!name:)|.*{%-? (?:el)?if ", line) and "{{" not in line
+            bare = [f for f in flags if condition and re.search(rf"\b{f}\b(?! \| bool)(?![:=\w])", line)]
+            found += [f"{role.name}: a condition in {file.name} takes {flag} without `| bool`" for flag in bare]
+    return found
+
+
 def findings(role: Path) -> list[str]:
     """Everything about `role` that breaks the rules, as sentences; an empty list if it keeps them."""
     name, found = role.name, []
@@ -76,6 +88,7 @@ def findings(role: Path) -> list[str]:
         for variable, option in _all(options)
         if SECRET.search(variable) and "no_log" not in option
     ]
+    found += _bare_conditions(role, options)
     for entry in entries:
         if not (role / "tasks" / f"{entry}.yml").exists():
             found.append(f"{name}: argument spec {entry} has no tasks/{entry}.yml")

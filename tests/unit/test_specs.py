@@ -89,3 +89,13 @@ def test_missing_and_superfluous_files_are_found(tmp_path):
         "thing: private variable secretly does not begin with __thing_",
         "thing: entry point verify has no argument spec",
     }
+
+
+def test_a_condition_that_takes_a_text_for_true_is_found(tmp_path):
+    option = {"type": "bool", "default": False, "description": "x"}
+    role = make(tmp_path, {"thing_again": False}, {"thing_again": option})
+    good = "- name: Do it when thing_again\n  when: thing_again | bool\n  msg: -e thing_again=true\n"
+    (role / "tasks" / "main.yml").write_text(good, encoding="utf-8")
+    assert findings(role) == []
+    (role / "tasks" / "main.yml").write_text(good + "- when:\n    - x or thing_again\n", encoding="utf-8")
+    assert findings(role) == ["thing: a condition in main.yml takes thing_again without `| bool`"]
