@@ -59,7 +59,7 @@ def steps() -> list[Step]:
     ]
     for scenario in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
         command = (str(BIN / "molecule"), "test", "-s", scenario)
-        found.append(Step(scenario, ((str(BIN / "molecule"), "reset", "-s", scenario), command), limit=1200))
+        found.append(Step(scenario, ((str(BIN / "molecule"), "reset", "-s", scenario), command), limit=1800))
     if (ROOT / "molecule/site/run.py").exists():
         found.append(Step("site", ((PYTHON, "molecule/site/run.py"),), limit=2700))
     return found
