@@ -7,7 +7,7 @@ apt=/var/tmp/unstable
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" /srv/s3/mysql
 if [ ! -x "$apt/rclone/usr/bin/rclone" ]; then
     echo "deb [check-valid-until=no signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-        "http://deb.debian.org/debian sid main" >"$apt/sources.list"
+        "$(apt-get indextargets --format '$(SITE)' | head -n 1) sid main" >"$apt/sources.list"
     options=(-qq -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists"
         -o "Dir::Cache=$apt/cache")
     cd "$apt"

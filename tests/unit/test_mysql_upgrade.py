@@ -30,7 +30,7 @@ mariadb-server:
   Candidate: 1:10.11.14-0+deb12u2
   Version table:
  *** 1:10.11.14-0+deb12u2 500
-        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        500 http://mirror.example/debian bookworm/main amd64 Packages
         100 /var/lib/dpkg/status
 """
 
