@@ -21,7 +21,6 @@ import argparse
 import concurrent.futures
 import contextlib
 import itertools
-import json
 import os
 import sys
 import time
@@ -36,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule" / part) for part in ("", "drbd_pcs_mysql", "drbd_bad_days")]
 
 import watch  # noqa: E402
-from lab import daemon  # noqa: E402
+from lab import daemon, outcome  # noqa: E402
 from lab.definitions import LabError, load  # noqa: E402
 from pair import REPORTS, VARIABLES, Pair, Writing  # noqa: E402
 
@@ -310,12 +309,6 @@ def objective() -> int:
     return int(known["drbd_pcs_mysql_rto_seconds"])
 
 
-def allowed(seconds: int, load: float, cpus: int) -> float:
-    """The objective is for hosts of their own. Nodes of a lab share a machine with whatever else runs: they may take as
-    many times longer as there are processes that want a CPU, three times at most."""
-    return seconds * min(3.0, max(1.0, load / cpus))
-
-
 def equal_disks(pair: Pair, active: str) -> list[str]:
     """Read both members' disks below DRBD, while nothing is written, and compare; DRBD itself is not asked."""
     size = int(pair.ssh(active, "blockdev --getsize64 /dev/drbd0"))
@@ -357,7 +350,7 @@ def hold(pair: Pair, plan: Plan, again: bool) -> dict[str, Any]:
     local = {s.text for s in samples if s.kind == "ack"}
     kept = set(pair.ssh(after, f"mariadb -NB -e 'SELECT id FROM {watch.TABLE}'").split())
     gap = round(day.gap[1] - day.gap[0], 2) if day.gap else report["gap_seconds"]
-    limit = round(allowed(objective() + plan.more, load, os.cpu_count() or 1), 1)
+    limit = round((objective() + plan.more) * outcome.slowness(load), 1)
     reigns = watch.reigns(samples, deaths)
     result: dict[str, Any] = {
         "day": plan.name,
@@ -430,15 +423,13 @@ def main() -> int:
     unknown = set(arguments.days) - {plan.name for plan in PLANS}
     if unknown:
         raise LabError(f"no day {', '.join(sorted(unknown))}; there are {', '.join(plan.name for plan in PLANS)}")
-    REPORTS.mkdir(parents=True, exist_ok=True)
     pair = Pair(load(LAB))
     results: list[dict[str, Any]] = []
     for plan in PLANS:
         if arguments.days and plan.name not in arguments.days:
             continue
         results.append(hold(pair, plan, arguments.rerun == "all" or (arguments.rerun == "some" and plan.again)))
-        (REPORTS / "bad_days.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
-        (REPORTS / "bad_days.md").write_text(table(results), encoding="utf-8")
+        outcome.save("bad_days", results, table(results))
         print(table(results[-1:]), *(f"FAILED {text}" for text in results[-1]["wrong"]), sep="\n", flush=True)
     print(table(results))
     wrong = [f"FAILED {r['day']}: {text}" for r in results for text in r["wrong"]]
@@ -447,8 +438,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except LabError as problem:
-        print(f"bad days: {problem}", file=sys.stderr)
-        sys.exit(2)
+    outcome.end(main)

@@ -9,13 +9,12 @@
         on the active member, through its socket: DRBD connected against disconnected
 
 The lab must run and be configured (molecule converge -s drbd_pcs_mysql). Results are printed as tables and left in
-.lab/reports/benchmark-<what>.json. Figures of one machine: read the ratios.
+.lab/reports/benchmark-<what>.json and .md. Figures of one machine: read the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 import statistics
@@ -26,8 +25,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "drbd_pcs_mysql")]
 
+from lab import outcome  # noqa: E402
 from lab.definitions import LabError, load  # noqa: E402
-from pair import REPORTS, Pair  # noqa: E402
+from pair import Pair  # noqa: E402
 
 TABLES, ROWS = 4, 300_000  # about 300 MiB: more than Debian's buffer pool of 128 MiB, less than ours
 HOME = "/var/tmp/benchmark"
@@ -199,21 +199,16 @@ def main() -> int:
     parser.add_argument("--iops", type=int, default=800, help="settings: limit of the disk; 0 is none")
     arguments = parser.parse_args()
     lab = load("drbd_pcs_mysql")
-    REPORTS.mkdir(parents=True, exist_ok=True)
     pair = Pair(lab)
     pair.wait_healthy(60)
     if arguments.what == "settings":
         found = settings(pair, arguments.seconds, arguments.rounds, arguments.iops)
     else:
         found = replication(pair, arguments.seconds, arguments.rounds)
-    (REPORTS / f"benchmark-{arguments.what}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    outcome.save(f"benchmark-{arguments.what}", found, table(found["results"]))
     print(table(found["results"]))
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except LabError as problem:
-        print(f"benchmark: {problem}", file=sys.stderr)
-        sys.exit(2)
+    outcome.end(main)

@@ -7,14 +7,13 @@
 The lab must run and be configured (molecule converge -s drbd_pcs_mysql, or make site). A client writes numbered records
 through the VIP. --planned runs playbooks/switchover.yml instead of the power cut. The parts are read from the journal
 of the member that takes over; each is the time from the event before to this one, in seconds. Results are printed as
-a table and left in .lab/reports/failover.json. Exit status 1 if an acknowledged record is lost.
+a table and left in .lab/reports/failover[-planned].json and .md. Exit status 1 if an acknowledged record is lost.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import re
 import sys
 import time
@@ -26,6 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "drbd_pcs_mysql")]
 
+from lab import outcome  # noqa: E402
 from lab.definitions import LabError, load  # noqa: E402
 from pair import REPORTS, Pair, Writing  # noqa: E402
 
@@ -134,18 +134,13 @@ def main() -> int:
     parser.add_argument("--planned", action="store_true", help="a switch-over instead of a power cut")
     parser.add_argument("--times", type=int, default=1, help="how often, back and forth")
     arguments = parser.parse_args()
-    REPORTS.mkdir(parents=True, exist_ok=True)
     pair = Pair(load(arguments.lab))
     pair.wait_healthy(20)
     results = [measure(pair, arguments.planned) for _time in range(arguments.times)]
-    (REPORTS / "failover.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    outcome.save("failover-planned" if arguments.planned else "failover", results, table(results))
     print(table(results))
     return 1 if any(result["lost"] for result in results) else 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except LabError as problem:
-        print(f"failover: {problem}", file=sys.stderr)
-        sys.exit(2)
+    outcome.end(main)
