@@ -73,7 +73,7 @@ def cluster_complaints(xml: str, members: list[str]) -> list[str]:
 
 def slowness(load: float | None = None) -> float:
     """How many times longer than on hosts of their own the nodes of a lab may take, which share the machine with
-    whatever else runs: as many as there are processes that want a CPU, three at most. `load`: by default the machine's."""
+    whatever else runs: as many as there are processes that want a CPU, 3 at most. `load`: the machine's by default."""
     return min(3.0, max(1.0, (max(os.getloadavg()[:2]) if load is None else load) / (os.cpu_count() or 1)))
 
 
@@ -85,7 +85,7 @@ def save(name: str, results: Any, table: str) -> None:
 
 
 def end(main: Callable[[], int], *errors: type[Exception]) -> None:
-    """Run a command to its exit status; 2 for a LabError or one of `errors`: what was to be shown could not be tried."""
+    """Run a command to its exit status; 2 for a LabError or one of `errors`: what was to be shown was not tried."""
     refusals: tuple[type[Exception], ...] = (LabError, *errors)
     try:
         sys.exit(main())
