@@ -275,7 +275,7 @@ def disk_full(day: Day) -> None:
     time.sleep(20)  # two looks of the cluster at the server
     day.must(day.ssh(day.active, "pidof mariadbd") == pid, "the server did not survive a full disk")
     freed = time.time()
-    day.ssh(day.active, f"rm {MOUNT}/ballast {MOUNT}/ballast2")
+    day.ssh(day.active, f"rm -f {MOUNT}/ballast {MOUNT}/ballast2")
     day.flows(freed)
     day.gap = (freed, day.acknowledged(freed)[0])
     day.must(day.ssh(day.active, "pidof mariadbd") == pid, "the server was restarted")
