@@ -68,15 +68,14 @@ def command(script: str, socket: str) -> str:
 def sysbench(
     pair: Pair, member: str, mix: str, seconds: int, threads: int, socket: str, warm_up: int = 0
 ) -> dict[str, float]:
-    line = (
-        f"{command(mix, socket)} --rand-type=pareto --threads={threads} --warmup-time={warm_up} --time={seconds} "
-        "--mysql-ignore-errors=1213,1020,1205 run"
-    )
-    return parse(pair.ssh(member, line, timeout=seconds + warm_up + 120))
+    line = f"{command(mix, socket)} --rand-type=pareto --threads={threads} --mysql-ignore-errors=1213,1020,1205 --time="
+    # A run that is thrown away warms up: Debian's sysbench has no option for it.
+    warm = f"{line}{warm_up} run >/dev/null && " if warm_up else ""
+    return parse(pair.ssh(member, f"{warm}{line}{seconds} run", timeout=seconds + warm_up + 120))
 
 
 def prepare(pair: Pair, member: str, client: str, socket: str) -> None:
-    pair.ssh(member, f"{client} --socket={socket} -e 'CREATE DATABASE sbtest'")
+    pair.ssh(member, f"{client} --socket={socket} -e 'CREATE OR REPLACE DATABASE sbtest'")
     pair.ssh(
         member,
         f"{command('oltp_read_write', socket)} --threads=2 prepare",
@@ -143,7 +142,7 @@ def settings(pair: Pair, seconds: int, rounds: int, iops: int) -> dict[str, Any]
 def drbd(pair: Pair, active: str, connected: bool) -> None:
     """Connect or disconnect the replication, on the passive side, and wait until it is so."""
     passive = pair.other(active)
-    pair.ssh(passive, "drbdadm connect mysql" if connected else "drbdadm disconnect mysql", timeout=60)
+    pair.ssh(passive, "drbdadm adjust mysql" if connected else "drbdadm disconnect mysql", timeout=60)
     wanted = "UpToDate/UpToDate" if connected else "UpToDate/(DUnknown|Outdated)"
     look = f"drbdadm dstate mysql | grep -Eqx {shlex.quote(wanted)}"
     pair.ssh(active, f"for _ in $(seq 600); do {look} && exit 0; sleep 0.5; done; exit 1", 320)
@@ -169,9 +168,11 @@ def replication(pair: Pair, seconds: int, rounds: int) -> dict[str, Any]:
                     found[name].append(sysbench(pair, active, "oltp_write_only", seconds, threads, socket, warm_up=5))
                     print(f"{name:14} {clients:10} {found[name][-1]}", flush=True)
     finally:
-        drbd(pair, active, True)
-        pair.ssh(active, "mariadb -e 'DROP DATABASE IF EXISTS sbtest'", timeout=120)
-        pair.ssh(active, "pcs property set maintenance-mode=false")
+        try:
+            drbd(pair, active, True)
+        finally:
+            away = "mariadb -e 'DROP DATABASE IF EXISTS sbtest'; pcs property set maintenance-mode=false"
+            pair.ssh(active, away, timeout=120)
     return {"results": results}
 
 

@@ -68,7 +68,7 @@ def events(journals: Iterable[str], begin: float, end: float) -> list[Event]:
         if not begin <= at <= end:
             continue
         for name, pattern in PARTS:
-            if name not in found and re.search(pattern, text):
+            if name not in found and re.search(pattern, text, re.IGNORECASE):
                 found[name] = at
     return sorted((Event(name, at) for name, at in found.items()), key=lambda event: event.at)
 
