@@ -28,8 +28,8 @@ LIMITS = {
     # Every systemd of every node takes some. Where they are used up, a node hangs in its boot without a word; Debian's
     # default, 128, is enough for one site only.
     "inotify": (Path("/proc/sys/fs/inotify/max_user_instances"), 8192),
-    # A process in a guest is one of the host, with a mapping for almost each page that it uses. With the default of 65530
-    # a database that had used 256 MiB crashed («stub syscall type 1 failed» in the guest's kernel log).
+    # A process in a guest is one of the host, with a mapping for almost each page that it uses. With the default
+    # of 65530 a database that had used 256 MiB crashed («stub syscall type 1 failed» in the guest's kernel log).
     "mappings": (Path("/proc/sys/vm/max_map_count"), 1048576),
 }
 DOCKER_ROOT = "/var/lib/docker"
