@@ -15,9 +15,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,13 +31,22 @@ import pika
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "molecule"))
 
-from lab import probe, remote  # noqa: E402
+from lab import records, remote  # noqa: E402
 from lab.definitions import LabError, Node, load  # noqa: E402
 
 PATIENCE = 1.0  # seconds that a client waits for a confirm, or for a connection, before it tries another member
 HANG = 22.0  # seconds: longer than net_ticktime and a quarter, so that the others give the member up
 CUT = 25.0  # seconds of a cut link, the same
 PID = "/var/lib/rabbitmq/mnesia/*.pid"
+BEFORE, AFTER = 2.0, 4.0  # seconds of writing before the fault, and without an error after it
+LIMIT = 90.0  # seconds after which a client that is not served is given up
+WHOLE = f"""
+cd /var/lib/rabbitmq
+echo 'true = length(rabbit_nodes:all_running()) =:= COUNT,
+  true = rabbit_quorum_queue:list_with_minimum_quorum() =:= [].' |
+  runuser -u rabbitmq -- env HOME=$PWD erl_call -name $(basename {PID} .pid) -timeout 10 -e | grep -q 'ok, true'
+"""
+COLUMNS = ("attempted", "acknowledged", "lost", "unexpected", "duplicated", "gap", "allowed")
 
 
 class Late(Exception):
@@ -128,6 +139,58 @@ class Client:
         return found
 
 
+class Process:
+    """A client in a process of its own: pika waits without end for a confirm, and alarms ring in main threads only."""
+
+    def __init__(self, client: Client) -> None:
+        context = multiprocessing.get_context("fork")
+        self.here, there = context.Pipe()
+        self.last = context.Value("d", 0.0)  # when a record was acknowledged, by the monotonic clock
+        self.trouble = context.Value("d", 0.0)  # when one was not
+        self.worker = context.Process(target=self.work, args=(client, there), daemon=True)
+        self.worker.start()
+
+    def work(self, client: Client, there: Any) -> None:
+        def write(number: int) -> bool:
+            try:
+                client.send(number)
+            except Exception:
+                self.trouble.value = time.monotonic()
+                raise
+            self.last.value = time.monotonic()
+            return True
+
+        writer = records.Writer(write, (Exception,))
+        threading.Thread(target=lambda: there.recv() and writer._stopped.set(), daemon=True).start()
+        writer.run()
+        there.send((writer.attempted, writer.acknowledged, dict(writer.errors), writer.begin, writer.end))
+
+    def served(self, since: float) -> bool:
+        """Whether it writes now, and has for a while without an error."""
+        now = time.monotonic()
+        return now - self.last.value < 1 and now - max(since, self.trouble.value) > AFTER
+
+    def end(self) -> Any:
+        self.here.send(True)
+        return self.here.recv()
+
+
+def write(clients: dict[str, Client], fault: Callable[[], Any]) -> dict[str, Any]:
+    """What each client did, from a while before the fault until all are served again or LIMIT is over."""
+    processes = {who: Process(client) for who, client in clients.items()}
+    begin = time.monotonic()
+    while not all(process.last.value for process in processes.values()):
+        if time.monotonic() - begin > LIMIT:
+            raise LabError(f"no message was confirmed in {LIMIT:g} s")
+        time.sleep(0.1)
+    time.sleep(BEFORE)
+    fault()
+    over = time.monotonic()
+    while not all(process.served(over) for process in processes.values()) and time.monotonic() - over < LIMIT:
+        time.sleep(0.1)
+    return {who: process.end() for who, process in processes.items()}
+
+
 class Drills:
     """What can happen; mq1, mq2, mq3 are the members in the order of the lab."""
 
@@ -145,9 +208,10 @@ class Drills:
             raise LabError(f"{' '.join(words)}: {done.stderr.strip()}")
 
     def whole(self) -> None:
-        """Until every member is up and every queue has all replicas."""
+        """Until every member is up and every queue has all replicas, as each of them sees it."""
+        script = WHOLE.replace("COUNT", str(len(self.nodes)))
         for node in self.nodes:
-            _until(functools.partial(remote.run, node, "rabbitmq-upgrade -q await_online_quorum_plus_one -t 90", 100))
+            _until(functools.partial(remote.run, node, script))
 
     def play(self, name: str, fault: Callable[[], Any], victims: dict[str, Node], allowed: float | None = None) -> None:
         """Clients at these members, the fault, all messages read through a member that was not hurt."""
@@ -155,11 +219,19 @@ class Drills:
         clients = {who: Client(self.given, f"drill.{run}.{who}", node.address) for who, node in victims.items()}
         for client in clients.values():
             client.declare()
-        tallies, _done = probe.run({who: (lambda c=c: c.send) for who, c in clients.items()}, (Exception,), fault)
+        done = write(clients, fault)
         self.whole()
         for who, client in clients.items():
             client.drop()
-            row = probe.compare(tallies[who], client.read())
+            attempted, acknowledged, errors, _begin, end = done[who]
+            times = [at for _number, at in acknowledged]
+            row = {
+                "attempted": attempted,
+                **records.judged([number for number, _at in acknowledged], client.read()),
+                # the connection before the first message is no gap
+                "gap": round(records.gap(times, times[0], end), 2),
+                "errors": errors,
+            }
             row["allowed"] = self.given["rto"] if allowed is None else allowed
             self.rows[f"{name}, {who}" if len(clients) > 1 else name] = row
             print(f"{name} {who}: {row}", file=sys.stderr, flush=True)
@@ -239,14 +311,25 @@ def _until(what: Callable[[], Any], seconds: float = 120) -> None:
             time.sleep(1)
 
 
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Results by drill, in Markdown."""
+    lines = [["", *COLUMNS], ["---"] * (len(COLUMNS) + 1)]
+    lines += [[name, *(str(row[column]) for column in COLUMNS)] for name, row in rows.items()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def main() -> int:
     given = json.load(sys.stdin)
     drills = Drills(given)
     for name in sys.argv[1:] or DRILLS:
         drills.whole()
         getattr(drills, name)()
-    probe.report(ROOT / ".lab" / "reports" / "rabbitmq", drills.rows, lab=given["lab"], rto=given["rto"])
-    print(probe.table(drills.rows))
+    shown = table(drills.rows)
+    path = ROOT / ".lab" / "reports" / "rabbitmq"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".json").write_text(json.dumps(drills.rows, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(shown, encoding="utf-8")
+    print(shown)
     bad = [name for name, row in drills.rows.items() if row["lost"] or row["gap"] > row["allowed"]]
     if bad:
         print(f"lost messages, or a gap that is too long: {', '.join(bad)}", file=sys.stderr)

@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 import uuid
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from lab import probe
-
 LAB = [sys.executable, str(Path(__file__).resolve().parents[1] / "lab")]
+BEFORE, AFTER, PAUSE = 3.0, 5.0, 0.01  # seconds of writing before the fault and after it, and between records
+LIMIT = 120.0  # seconds after which a fault that is not over is given up
 
 
 def client(given: dict[str, Any]) -> tuple[Sentinel, Redis]:
@@ -44,29 +42,47 @@ def client(given: dict[str, Any]) -> tuple[Sentinel, Redis]:
     return sentinels, master
 
 
-def writer(given: dict[str, Any], run: str) -> Callable[[], probe.Send]:
-    """What a client's process begins with."""
-
-    def make() -> probe.Send:
-        master = client(given)[1]
-        return lambda number: master.set(f"drill:{run}:{number}", number, ex=3600) and None
-
-    return make
-
-
 def write(given: dict[str, Any], fault: list[str]) -> dict[str, Any]:
-    """Write while the fault's command runs, and until writes are taken again."""
-    run = uuid.uuid4().hex[:8]
+    """Write, start the fault's command after a while, write until it is over and for some seconds more."""
+    sentinels, master = client(given)
+    run, acknowledged, number = uuid.uuid4().hex[:8], [], 0
+    errors: dict[str, int] = {}
+    ended: list[subprocess.CompletedProcess[str]] = []
 
-    def disturb() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(fault, capture_output=True, text=True, check=False)
+    def disturb() -> None:
+        time.sleep(BEFORE)
+        ended.append(subprocess.run(fault, capture_output=True, text=True, check=False))
 
-    tallies, ended = probe.run({"client": writer(given, run)}, (RedisError,), disturb)
-    if ended.returncode:
-        sys.exit(f"{' '.join(fault)} failed:\n{ended.stdout}{ended.stderr}")
-    at = client(given)[0].discover_master(given["master_name"])[0]
-    master = next(name for name, address in given["nodes"].items() if address == at)
-    return {"run": run, "master": master, **asdict(tallies["client"])}
+    worker = threading.Thread(target=disturb)
+    worker.start()
+    last = over = time.monotonic()
+    end, gap = last + BEFORE + LIMIT, 0.0
+    while time.monotonic() < min(end, over + AFTER):
+        number += 1
+        try:
+            master.set(f"drill:{run}:{number}", number, ex=3600)
+        except RedisError as err:
+            errors[type(err).__name__] = errors.get(type(err).__name__, 0) + 1
+            over = time.monotonic()
+        else:
+            now = time.monotonic()
+            gap, last = max(gap, now - last), now
+            acknowledged.append(number)
+        if worker.is_alive():
+            over = time.monotonic()
+        time.sleep(PAUSE)
+    worker.join()
+    if ended[0].returncode:
+        sys.exit(f"{' '.join(fault)} failed:\n{ended[0].stdout}{ended[0].stderr}")
+    at = sentinels.discover_master(given["master_name"])[0]
+    return {
+        "run": run,
+        "master": next(name for name, address in given["nodes"].items() if address == at),
+        "attempted": number,
+        "acknowledged": acknowledged,
+        "gap": round(gap, 2),
+        "errors": errors,
+    }
 
 
 def cut(given: dict[str, Any]) -> dict[str, Any]:
@@ -79,9 +95,10 @@ def cut(given: dict[str, Any]) -> dict[str, Any]:
 def count(given: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
     """What of the acknowledged records is there."""
     master = client(given)[1]
-    tally = probe.Tally(*(report[name] for name in ("attempted", "acknowledged", "gap", "gap_at", "errors")))
-    found = [n for n in range(1, tally.attempted + 1) if master.exists(f"drill:{report['run']}:{n}")]
-    return probe.compare(tally, found)
+    run = report["run"]
+    found = {n for n in range(1, report["attempted"] + 1) if master.exists(f"drill:{run}:{n}")}
+    acknowledged = set(report["acknowledged"])
+    return {"lost": len(acknowledged - found), "unexpected": len(found - acknowledged)}
 
 
 def main() -> int:
@@ -93,6 +110,7 @@ def main() -> int:
         path.write_text(json.dumps(write(given, sys.argv[3:])), encoding="utf-8")
     report = json.loads(path.read_text(encoding="utf-8"))
     report |= count(given, report)
+    report["acknowledged"] = len(report["acknowledged"])
     print(json.dumps(report))
     return 0 if report["lost"] == 0 and report["gap"] <= given["rto"] else 1
 

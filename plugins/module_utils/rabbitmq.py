@@ -206,6 +206,12 @@ def obstacles(here: Host, hosts: Sequence[Host], adopt: str) -> list[str]:
                     "cannot be one cluster. Upgrade through each minor release, or build a new cluster and move to it"
                 )
                 break
+    knowing = [host for host in hosts if host.state == "member" and host.name != here.name]
+    if here.state == "stopped" and len(here.nodes) > 1 and knowing and not any(here.node in h.nodes for h in knowing):
+        found.append(
+            f"the data of {here.name} say that it is a member, but the cluster ({', '.join(h.name for h in knowing)}) "
+            f"has forgotten {here.node}. What the others have is newer; to let it join anew, on it: {aside}"
+        )
     clusters = {tuple(sorted(host.nodes)) for host in hosts if host.state in IN_CLUSTER and len(host.nodes) > 1}
     if here.state in IN_CLUSTER and len(clusters) > 1 and not _overlap(clusters):
         shown = " and ".join(" + ".join(nodes) for nodes in sorted(clusters))

@@ -212,7 +212,7 @@ def started(module: AnsibleModule, unit: str) -> float:
     values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     if values.get("ActiveState") not in ("active", "activating"):
         return 0.0
-    since_boot = int(values.get(names[1]) or values.get(names[2]) or 0) / 1e6
+    since_boot = (int(values.get(names[1]) or 0) or int(values.get(names[2]) or 0)) / 1e6
     return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + since_boot
 
 

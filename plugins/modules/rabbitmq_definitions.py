@@ -15,6 +15,7 @@ description:
     community.rabbitmq need two calls and 3 to 10 seconds for each item, and hand texts to Debian's C(rabbitmqctl),
     which hands them to a shell.
   - Vhosts, queues and policies that are not named are left alone. A named user has exactly the given permissions.
+  - Nothing is imported while the majority of O(members) is away: what one node alone has would not survive its joining.
   - A queue whose type or arguments differ is refused, nothing is imported then.
 extends_documentation_fragment:
   - cloudexit.ha_stack.rabbitmq
@@ -129,6 +130,12 @@ def main() -> None:
     saved = module.params["saved"]
     try:
         version = server.ask("list_to_binary(rabbit_misc:version())")
+        up = server.ask("rabbit_nodes:all_running()")
+        if len(up) * 2 <= len(module.params["members"]) and not module.check_mode:
+            server.fail(
+                f"{len(up)} of {len(module.params['members'])} members run ({', '.join(up)}), which is no majority; "
+                "vhosts, users, policies and queues were left as they are. Start the others, and run again"
+            )
         live = server.ask(host.DEFINITIONS)
     except host.Silent as err:
         if not module.check_mode:

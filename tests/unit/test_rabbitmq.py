@@ -116,6 +116,11 @@ def test_no_obstacles(states: tuple[str, ...]) -> None:
     assert mq.obstacles(found[0], found, "") == []
 
 
+def test_who_was_forgotten_does_not_start_with_its_old_data() -> None:
+    found = [mq.Host("mq1", A, "stopped", (A, B, C)), mq.Host("mq2", B, "member", (B, C)), mq.Host("mq3", C)]
+    assert "the cluster (mq2) has forgotten rabbit@10.203.13.11" in mq.obstacles(found[0], found, "")[0]
+
+
 def test_two_clusters_are_not_one() -> None:
     found = [mq.Host("mq1", A, "member", (A, "x@1")), mq.Host("mq2", B, "member", (B, "y@1")), mq.Host("mq3", C)]
     assert "the members form several clusters" in mq.obstacles(found[0], found, "")[-1]
