@@ -48,7 +48,7 @@ CONFIGURATIONS = {
     "ours": (OURS, ""),
 }
 PLACES = (
-    f"--datadir={HOME}/data --socket={SOCKET} --pid-file={HOME}/pid --skip-networking --skip-ssl --user=mysql "
+    f"--datadir={HOME}/data --socket={SOCKET} --pid-file={HOME}/pid --skip-networking --user=mysql "
     f"--log-error={HOME}/error.log --slow-query-log-file={HOME}/slow.log"
 )
 LINE = re.compile(r"transactions:\s+\d+\s+\((?P<tps>[\d.]+) per sec|95th percentile:\s+(?P<p95>[\d.]+)")
