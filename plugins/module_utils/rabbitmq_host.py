@@ -32,7 +32,7 @@ FILES = (
     "/etc/systemd/system/rabbitmq-server.service.d/cloudexit.conf",
     "/etc/systemd/system/epmd.socket.d/cloudexit.conf",
 )
-# The CLI starts an Erlang VM for each command, 2 s and more of a CPU; erl_call (erlang-base) asks in 0.1 s.
+# The CLI starts an Erlang VM for each command, 1.7 s and more; erl_call (erlang-base) asks in 0.1 s.
 STATE = """
   #{node => node(), running => rabbit:is_running(), connected => [node() | nodes()],
     version => list_to_binary(rabbit_misc:version()),
