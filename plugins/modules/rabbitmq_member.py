@@ -168,9 +168,8 @@ class Member:
 
     def forgotten(self) -> None:
         gone = self.given["target"]
-        if self.was != "member":
+        if self.was != "member" or not self.live:
             self.server.fail(f"{self.node} is {self.was}; only a member that runs can take {gone} out")
-        assert self.live
         if gone not in self.nodes:
             return
         if gone in self.live["running_nodes"]:
