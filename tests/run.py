@@ -29,7 +29,7 @@ TAIL = 60
 LANES = 2
 QUICK = ("lint", "sanity", "unit", "shop")  # need no lab
 ALONE = "site"  # its drills measure times
-ON_DEMAND = ("drbd_bad_days", "mysql_operations")  # only by name, until each has passed in one piece
+ON_DEMAND = ("drbd_bad_days", "mysql_operations", "mongo_replset")  # only by name, until each has passed in one piece
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,25 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What drills must know afterwards: what another run of a playbook changed, whether a cluster is whole."""
+"""What drills and measurements share: what another run of a playbook changed, whether a cluster is whole, reports."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
-from .definitions import ROOT, Lab
+from .definitions import ROOT, Lab, LabError
 
 BIN = Path(sys.executable).parent
+REPORTS = ROOT / ".lab" / "reports"
 
 
 @dataclass(frozen=True)
@@ -66,3 +69,26 @@ def cluster_complaints(xml: str, members: list[str]) -> list[str]:
         if what in ("failed", "stopped"):
             found.append(f"resource {resource.get('id')} is {what}")
     return found
+
+
+def slowness(load: float | None = None) -> float:
+    """How many times longer than on hosts of their own the nodes of a lab may take, which share the machine with
+    whatever else runs: as many as there are processes that want a CPU, 3 at most. `load`: the machine's by default."""
+    return min(3.0, max(1.0, (max(os.getloadavg()[:2]) if load is None else load) / (os.cpu_count() or 1)))
+
+
+def save(name: str, results: Any, table: str) -> None:
+    """Leave the results in .lab/reports/<name>.json, and the Markdown table in <name>.md."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    (REPORTS / f"{name}.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    (REPORTS / f"{name}.md").write_text(table.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def end(main: Callable[[], int], *errors: type[Exception]) -> None:
+    """Run a command to its exit status; 2 for a LabError or one of `errors`: what was to be shown was not tried."""
+    refusals: tuple[type[Exception], ...] = (LabError, *errors)
+    try:
+        sys.exit(main())
+    except refusals as problem:
+        print(f"{Path(sys.argv[0]).stem}: {problem}", file=sys.stderr)
+        sys.exit(2)
