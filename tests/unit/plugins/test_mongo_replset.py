@@ -62,7 +62,7 @@ def test_a_member_of_another_set_is_foreign() -> None:
 
 def test_settings_that_run_are_those_that_were_written() -> None:
     parsed = recorded("command_line")["parsed"]
-    wanted = {
+    wanted: dict[str, Any] = {
         "net": {
             "bindIp": "127.0.0.1,10.203.12.11",
             "port": "27017",
