@@ -15,7 +15,8 @@ description:
     community.rabbitmq need two calls and 3 to 10 seconds for each item, and hand texts to Debian's C(rabbitmqctl),
     which hands them to a shell.
   - Vhosts, queues and policies that are not named are left alone. A named user has exactly the given permissions.
-  - Nothing is imported while the majority of O(members) is away, because what one node alone has would not survive its joining.
+  - Nothing is imported while the majority of O(members) is away, because what one node alone has would not survive its
+    joining.
   - A queue whose type or arguments differ is refused, nothing is imported then.
 extends_documentation_fragment:
   - cloudexit.ha_stack.rabbitmq

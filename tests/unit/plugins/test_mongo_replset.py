@@ -184,24 +184,6 @@ def test_a_whole_set_has_no_complaints(config: dict[str, Any]) -> None:
     assert mr.complaints(recorded("status"), config, PSA, 10) == []
 
 
-def test_a_lost_member_is_named_with_the_reason(config: dict[str, Any]) -> None:
-    (said,) = mr.complaints(recorded("status_lost"), config, PSA, 10)
-    assert said.startswith("mongo2 (10.203.12.12:27017) is (not reachable/healthy) (")
-
-
-def test_a_member_that_is_behind_is_named(config: dict[str, Any]) -> None:
-    status = recorded("status_lost")
-    for member in status["members"]:
-        if member["stateStr"] == "PRIMARY":
-            primary = member["name"]
-    status["members"] = [
-        {**m, "stateStr": "SECONDARY"} if m["name"] not in (primary, ARBITER.host) else m for m in status["members"]
-    ]
-    found = mr.complaints(status, config, PSA, 0.5)
-    assert len(found) == 1
-    assert found[0].endswith("s behind")
-
-
 def test_states_of_members() -> None:
     status = recorded("status")
     assert {mr.member_state(status, m.host) for m in (A, B)} == {"PRIMARY", "SECONDARY"}
