@@ -37,7 +37,7 @@ options:
     type: dict
     default: {}
   write_concern:
-    description: The set's default write concern, such as C({w: majority}).
+    description: 'The set''s default write concern, such as C({w: majority}).'
     type: dict
     required: true
   remove:
