@@ -126,7 +126,7 @@ def shop() -> Iterator[tuple[str, type[FakeShop]]]:
 
 
 class TestProbe:
-    def run(self, url: str, seconds: float = 0.5) -> tuple[list[dict[str, Any]], orders.Probe]:
+    def run(self, url: str, seconds: float = 2) -> tuple[list[dict[str, Any]], orders.Probe]:
         out = io.StringIO()
         probe = orders.Probe(url, "token", out, rate=40, workers=2, timeout=2)
         probe.start()
@@ -139,7 +139,7 @@ class TestProbe:
         handler.moods[:] = ["", "deaf", "busy", "deaf"]
         events, probe = self.run(url)
         result = orders.analyse(events, *orders.stored(url, "token", probe.run))
-        assert result["attempted"] == result["acknowledged"] == len(handler.placed) > 2
+        assert result["attempted"] == result["acknowledged"] == len(handler.placed) > 5
         assert not orders.failed(result)
         assert result["errors"]["http 503 database"] == 1
         assert sum(result["errors"].values()) == 3
