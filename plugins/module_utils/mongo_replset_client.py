@@ -12,6 +12,7 @@ import contextlib
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def require(module: AnsibleModule) -> None:
 class Cluster:
     """Connections to the members, one each, made when they are needed."""
 
-    def __init__(self, given: Mapping[str, Any], timeout: float = 2.0) -> None:
+    def __init__(self, given: Mapping[str, Any], timeout: float = 5.0) -> None:
         self.set_name: str = given["set_name"]
         self.members = mr.members(given["members"])
         self.tls_ca: str | None = given["tls_ca"]
@@ -59,6 +60,7 @@ class Cluster:
         except FileNotFoundError:
             self.keys = []
         self._clients: dict[tuple[str, bool], Any] = {}
+        self._last: mr.Member | None = None
 
     def close(self) -> None:
         for client in self._clients.values():
@@ -109,21 +111,28 @@ class Cluster:
 
     def hellos(self) -> dict[mr.Member, dict[str, Any] | str]:
         """What each member says, or why it does not."""
-        found: dict[mr.Member, dict[str, Any] | str] = {}
-        for member in self.members:
+
+        def ask(member: mr.Member) -> dict[str, Any] | str:
             try:
-                found[member] = self.hello(member)
+                return self.hello(member)
             except PyMongoError as error:
-                found[member] = brief(error)
-        return found
+                return brief(error)
+
+        # All at once: one that lost its power answers nothing until the time is over.
+        with ThreadPoolExecutor(len(self.members)) as pool:
+            return dict(zip(self.members, pool.map(ask, self.members), strict=True))
 
     def primary(self, wait: float = 0.0) -> mr.Member:
         """The member that takes writes; mr.NoPrimary if there is none within `wait` seconds."""
         end = time.monotonic() + wait
         while True:
+            with contextlib.suppress(PyMongoError):
+                if self._last and self.hello(self._last).get("isWritablePrimary"):
+                    return self._last
             answers = self.hellos()
             for member, answer in answers.items():
                 if not isinstance(answer, str) and answer.get("isWritablePrimary") and answer.get("setName"):
+                    self._last = member
                     return member
             for host in {a["primary"] for a in answers.values() if not isinstance(a, str) and a.get("primary")}:
                 # One that the inventory does not know any more can still be primary.

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_a_member_of_another_set_is_foreign() -> None:
 
 def test_settings_that_run_are_those_that_were_written() -> None:
     parsed = recorded("command_line")["parsed"]
-    wanted = {
+    wanted: dict[str, Any] = {
         "net": {
             "bindIp": "127.0.0.1,10.203.12.11",
             "port": "27017",
@@ -184,22 +185,24 @@ def test_a_whole_set_has_no_complaints(config: dict[str, Any]) -> None:
     assert mr.complaints(recorded("status"), config, PSA, 10) == []
 
 
+def changed(host: str, **fields: Any) -> dict[str, Any]:
+    """The recorded status, but for what it says of one member."""
+    status = recorded("status")
+    next(m for m in status["members"] if m["name"] == host).update(fields)
+    return status
+
+
 def test_a_lost_member_is_named_with_the_reason(config: dict[str, Any]) -> None:
-    (said,) = mr.complaints(recorded("status_lost"), config, PSA, 10)
-    assert said.startswith("mongo2 (10.203.12.12:27017) is (not reachable/healthy) (")
+    lost = changed(B.host, health=0.0, stateStr="(not reachable/healthy)", lastHeartbeatMessage="Connection refused")
+    said = "mongo2 (10.203.12.12:27017) is (not reachable/healthy) (Connection refused)"
+    assert mr.complaints(lost, config, PSA, 10) == [said]
 
 
 def test_a_member_that_is_behind_is_named(config: dict[str, Any]) -> None:
-    status = recorded("status_lost")
-    for member in status["members"]:
-        if member["stateStr"] == "PRIMARY":
-            primary = member["name"]
-    status["members"] = [
-        {**m, "stateStr": "SECONDARY"} if m["name"] not in (primary, ARBITER.host) else m for m in status["members"]
-    ]
-    found = mr.complaints(status, config, PSA, 0.5)
-    assert len(found) == 1
-    assert found[0].endswith("s behind")
+    newest = max(m["optimeDate"] for m in recorded("status")["members"] if m.get("optimeDate"))
+    late = changed(B.host, optimeDate=newest - datetime.timedelta(seconds=11))
+    assert mr.complaints(late, config, PSA, 10) == ["mongo2 (10.203.12.12:27017) is 11 s behind"]
+    assert mr.complaints(late, config, PSA, 12) == []
 
 
 def test_states_of_members() -> None:
