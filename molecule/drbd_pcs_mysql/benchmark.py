@@ -9,13 +9,12 @@
         on the active member, through its socket: DRBD connected against disconnected
 
 The lab must run and be configured (molecule converge -s drbd_pcs_mysql). Results are printed as tables and left in
-.lab/reports/benchmark-<what>.json. Figures of one machine: read the ratios.
+.lab/reports/benchmark-<what>.json and .md. Figures of one machine: read the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 import statistics
@@ -26,10 +25,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "drbd_pcs_mysql")]
 
+from lab import outcome  # noqa: E402
 from lab.definitions import LabError, load  # noqa: E402
-from pair import REPORTS, Pair  # noqa: E402
+from pair import Pair  # noqa: E402
 
-TABLES, ROWS = 4, 300_000  # about 300 MiB: more than Debian's buffer pool of 128 MiB, less than ours
+TABLES = 4
+ROWS = 300_000  # about 300 MiB: more than Debian's buffer pool of 128 MiB, less than ours
+ROWS_REPLICATED = (
+    50_000  # fit into any pool, because only writes are of interest; and twice, with their binary log, on the disk
+)
 HOME = "/var/tmp/benchmark"
 SOCKET = f"{HOME}/socket"
 MIXES = {
@@ -44,7 +48,7 @@ CONFIGURATIONS = {
     "ours": (OURS, ""),
 }
 PLACES = (
-    f"--datadir={HOME}/data --socket={SOCKET} --pid-file={HOME}/pid --skip-networking --skip-ssl --user=mysql "
+    f"--datadir={HOME}/data --socket={SOCKET} --pid-file={HOME}/pid --skip-networking --user=mysql "
     f"--log-error={HOME}/error.log --slow-query-log-file={HOME}/slow.log"
 )
 LINE = re.compile(r"transactions:\s+\d+\s+\((?P<tps>[\d.]+) per sec|95th percentile:\s+(?P<p95>[\d.]+)")
@@ -58,28 +62,28 @@ def parse(output: str) -> dict[str, float]:
     return found
 
 
-def command(script: str, socket: str) -> str:
+def command(script: str, socket: str, rows: int) -> str:
     return (
         f"sysbench {script} --db-driver=mysql --mysql-socket={socket} --mysql-user=root --mysql-db=sbtest "
-        f"--tables={TABLES} --table-size={ROWS}"
+        f"--tables={TABLES} --table-size={rows}"
     )
 
 
 def sysbench(
-    pair: Pair, member: str, mix: str, seconds: int, threads: int, socket: str, warm_up: int = 0
+    pair: Pair, member: str, mix: str, seconds: int, threads: int, socket: str, warm_up: int, rows: int = ROWS
 ) -> dict[str, float]:
-    line = (
-        f"{command(mix, socket)} --rand-type=pareto --threads={threads} --warmup-time={warm_up} --time={seconds} "
-        "--mysql-ignore-errors=1213,1020,1205 run"
-    )
-    return parse(pair.ssh(member, line, timeout=seconds + warm_up + 120))
+    options = f"--rand-type=pareto --threads={threads} --mysql-ignore-errors=1213,1020,1205"
+    line = f"{command(mix, socket, rows)} {options} --time="
+    # A run that is thrown away warms up: Debian's sysbench has no option for it.
+    warm = f"{line}{warm_up} run >/dev/null && " if warm_up else ""
+    return parse(pair.ssh(member, f"{warm}{line}{seconds} run", timeout=seconds + warm_up + 120))
 
 
-def prepare(pair: Pair, member: str, client: str, socket: str) -> None:
-    pair.ssh(member, f"{client} --socket={socket} -e 'CREATE DATABASE sbtest'")
+def prepare(pair: Pair, member: str, socket: str, rows: int = ROWS) -> None:
+    pair.ssh(member, f"mariadb --socket={socket} -e 'CREATE OR REPLACE DATABASE sbtest'")
     pair.ssh(
         member,
-        f"{command('oltp_read_write', socket)} --threads=2 prepare",
+        f"{command('oltp_read_write', socket, rows)} --threads=2 prepare",
         timeout=900,
     )
 
@@ -122,13 +126,13 @@ def settings(pair: Pair, seconds: int, rounds: int, iops: int) -> dict[str, Any]
     }
     try:
         serve(pair, member, OURS, "--skip-log-bin", 0)
-        prepare(pair, member, "mariadb", SOCKET)
+        prepare(pair, member, SOCKET)
         end(pair, member)
         for _round in range(rounds):
             for name, (file, options) in CONFIGURATIONS.items():
                 serve(pair, member, file, options, iops)
                 for mix, script in MIXES.items():
-                    found = sysbench(pair, member, script, seconds, 8, SOCKET, warm_up=seconds // 2)
+                    found = sysbench(pair, member, script, seconds, 8, SOCKET, seconds // 2)
                     print(
                         f"{name:28} {mix:40} {found['tps']:8.1f} transactions/s, 95 %: {found['p95']:.1f} ms",
                         flush=True,
@@ -143,7 +147,7 @@ def settings(pair: Pair, seconds: int, rounds: int, iops: int) -> dict[str, Any]
 def drbd(pair: Pair, active: str, connected: bool) -> None:
     """Connect or disconnect the replication, on the passive side, and wait until it is so."""
     passive = pair.other(active)
-    pair.ssh(passive, "drbdadm connect mysql" if connected else "drbdadm disconnect mysql", timeout=60)
+    pair.ssh(passive, "drbdadm adjust mysql" if connected else "drbdadm disconnect mysql", timeout=60)
     wanted = "UpToDate/UpToDate" if connected else "UpToDate/(DUnknown|Outdated)"
     look = f"drbdadm dstate mysql | grep -Eqx {shlex.quote(wanted)}"
     pair.ssh(active, f"for _ in $(seq 600); do {look} && exit 0; sleep 0.5; done; exit 1", 320)
@@ -160,19 +164,25 @@ def replication(pair: Pair, seconds: int, rounds: int) -> dict[str, Any]:
     # The agents must not mend what is disconnected here on purpose.
     pair.ssh(active, "pcs property set maintenance-mode=true")
     try:
-        prepare(pair, active, "mariadb", socket)
+        prepare(pair, active, socket, ROWS_REPLICATED)
         for _round in range(rounds):
             for name in names:
                 drbd(pair, active, name == "connected")
                 for clients, found in results.items():
                     threads = int(clients.split()[0])
-                    found[name].append(sysbench(pair, active, "oltp_write_only", seconds, threads, socket, warm_up=5))
+                    measured = sysbench(pair, active, "oltp_write_only", seconds, threads, socket, 5, ROWS_REPLICATED)
+                    found[name].append(measured)
                     print(f"{name:14} {clients:10} {found[name][-1]}", flush=True)
     finally:
-        drbd(pair, active, True)
-        pair.ssh(active, "mariadb -e 'DROP DATABASE IF EXISTS sbtest'", timeout=120)
-        pair.ssh(active, "pcs property set maintenance-mode=false")
-    return {"results": results}
+        try:
+            drbd(pair, active, True)
+        finally:
+            away = "mariadb -e 'DROP DATABASE IF EXISTS sbtest'; pcs property set maintenance-mode=false"
+            pair.ssh(active, away, timeout=120)
+    ping = pair.ssh(active, f"ping -q -c 20 -i 0.1 {pair.lab.node(pair.other(active)).address}", 30)
+    round_trip = float(ping.rsplit("=", 1)[1].split("/")[1])
+    print(f"round trip between the members: {round_trip:.2f} ms")
+    return {"round_trip_ms": round_trip, "results": results}
 
 
 def table(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
@@ -199,21 +209,16 @@ def main() -> int:
     parser.add_argument("--iops", type=int, default=800, help="settings: limit of the disk; 0 is none")
     arguments = parser.parse_args()
     lab = load("drbd_pcs_mysql")
-    REPORTS.mkdir(parents=True, exist_ok=True)
     pair = Pair(lab)
     pair.wait_healthy(60)
     if arguments.what == "settings":
         found = settings(pair, arguments.seconds, arguments.rounds, arguments.iops)
     else:
         found = replication(pair, arguments.seconds, arguments.rounds)
-    (REPORTS / f"benchmark-{arguments.what}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    outcome.save(f"benchmark-{arguments.what}", found, table(found["results"]))
     print(table(found["results"]))
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except LabError as problem:
-        print(f"benchmark: {problem}", file=sys.stderr)
-        sys.exit(2)
+    outcome.end(main)

@@ -22,7 +22,7 @@ import writer  # noqa: E402
 from lab import outcome, remote, state  # noqa: E402
 from lab.definitions import Lab, LabError  # noqa: E402
 
-REPORTS = ROOT / ".lab" / "reports"
+REPORTS = outcome.REPORTS
 VARIABLES = ROOT / "molecule" / "drbd_pcs_mysql" / "group_vars" / "all.yml"
 LOOK = "crm_mon -1 -r --output-as=xml; cibadmin -Q -o constraints | grep drbd-fence; cat /proc/drbd"
 
@@ -34,6 +34,7 @@ class Pair:
         self.lab = lab
         self.members = [node.name for node in lab.nodes if "mysql" in node.groups]
         self.vip = lab.vips["mysql"]
+        REPORTS.mkdir(parents=True, exist_ok=True)
 
     def ssh(self, member: str, command: str, timeout: float = 20) -> str:
         return remote.run(self.lab.node(member), command, timeout)

@@ -4,7 +4,8 @@
 
 writer.py run ADDRESS USER DATABASE LOG SECONDS    password in MYSQL_PWD; ends early when LOG.stop exists
 writer.py report ADDRESS USER DATABASE LOG         JSON: attempted, acknowledged, lost, duplicated, gap_seconds, gap_at,
-                                                   unexpected (there, never attempted), servers, errors
+                                                   unexpected (there, never attempted), servers, errors,
+                                                   slowness (outcome.slowness, of now)
 
 A line of LOG: ack NUMBER TIME SERVER_ID, or err NUMBER TIME TEXT.
 """
@@ -21,6 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from lab import outcome  # noqa: E402
 
 PAUSE = 0.02
 
@@ -116,6 +121,7 @@ def report(address: str, user: str, database: str, log: Path) -> dict[str, Any]:
         "gap_seconds": round(gap, 2),
         "gap_at": at,
         "servers": servers(notes),
+        "slowness": round(outcome.slowness(), 1),
         "errors": sorted({note.text for note in notes if note.kind == "err"}),
     }
 

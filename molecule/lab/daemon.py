@@ -23,8 +23,15 @@ SOCKET = Path("/var/run/docker.sock")
 PID_FILE = Path("/var/run/docker.pid")
 # Outside the clone, because the daemon and the packages are the host's: any clone may clean them.
 HOST_STATE = Path("/var/lib/cloudexit-lab/host.json")
-INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
-INOTIFY_WANTED = 8192
+# Limits of the host that its defaults set too low for the lab: where, and how much is enough.
+LIMITS = {
+    # Every systemd of every node takes some. Where they are used up, a node hangs in its boot without a word; Debian's
+    # default, 128, is enough for one site only.
+    "inotify": (Path("/proc/sys/fs/inotify/max_user_instances"), 8192),
+    # A process in a guest is one of the host, with a mapping for almost each page that it uses. With the default
+    # of 65530 a database that had used 256 MiB crashed («stub syscall type 1 failed» in the guest's kernel log).
+    "mappings": (Path("/proc/sys/vm/max_map_count"), 1048576),
+}
 DOCKER_ROOT = "/var/lib/docker"
 PACKAGES = {
     "dockerd": "docker.io",
@@ -130,22 +137,20 @@ def connect() -> docker.DockerClient:
     return client
 
 
-def allow_many_systemds() -> None:
-    """Every systemd of every node takes some of the inotify instances that one user of the host may have.
-
-    Where they are used up, a node hangs in its boot without a word. Debian's default, 128, is enough for one site only.
-    """
-    now = int(INOTIFY.read_text(encoding="ascii"))
-    if now < INOTIFY_WANTED and os.geteuid() == 0:
-        _remember(inotify=now)
-        INOTIFY.write_text(str(INOTIFY_WANTED), encoding="ascii")
+def raise_limits() -> None:
+    """Give the nodes what LIMITS says; what was before is remembered for `undo`."""
+    for name, (file, wanted) in LIMITS.items():
+        now = int(file.read_text(encoding="ascii"))
+        if now < wanted and os.geteuid() == 0:
+            _remember(**{name: now})
+            file.write_text(str(wanted), encoding="ascii")
 
 
 def ensure(log) -> docker.DockerClient:
     """A client of a running daemon; installs and starts Docker on a Debian host that has none."""
     check_rights()
     install_packages(log, PACKAGES)
-    allow_many_systemds()
+    raise_limits()
     return start(log)
 
 
@@ -196,9 +201,10 @@ def undo(log) -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.1)
-    inotify = _host_state().get("inotify")
-    if isinstance(inotify, int):
-        INOTIFY.write_text(str(inotify), encoding="ascii")
+    for name, (file, _wanted) in LIMITS.items():
+        before = _host_state().get(name)
+        if isinstance(before, int):
+            file.write_text(str(before), encoding="ascii")
     packages = _packages()
     if packages:
         log(f"removing the packages that the lab installed: {' '.join(packages)}")

@@ -8,7 +8,7 @@ Two clients write numbered records, one with w:1 and one with w:majority, throug
 every member in the URI, retryable writes, timeouts that suit a failover of seconds. What to connect to comes as JSON on
 standard input: lab, set_name, endpoints, arbiters, user, password, ca, rto.
 
-Judged: nothing acknowledged with majority is lost, nothing is there that was never written, nothing twice; gaps within
+Judged: nothing acknowledged with majority is lost, nothing is there twice; gaps within
 `rto` where the fault leaves the client something to go on with. What w:1 loses is counted and shown.
 """
 
@@ -34,7 +34,7 @@ from pymongo.write_concern import WriteConcern
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule")]
 
-from lab import outcome, probe, remote  # noqa: E402
+from lab import outcome, records, remote  # noqa: E402
 from lab.__main__ import set_link, set_power  # noqa: E402
 from lab.definitions import LabError, load  # noqa: E402
 
@@ -49,8 +49,8 @@ CLIENT: dict[str, Any] = {  # what an application is told to use, too: README.md
 BEFORE, AFTER = 1.5, 1.5  # seconds of writing before the fault and after it
 HELD = 5.0  # seconds that a fault lasts
 COLUMNS = (
-    *("fault", "write_concern", "attempted", "acknowledged", "lost", "unexpected", "duplicated", "unconfirmed"),
-    *("gap_seconds", "elections"),
+    *("fault", "write_concern", "attempted", "acknowledged", "lost", "unexpected", "duplicated"),
+    *("gap", "elections"),
 )
 
 
@@ -135,8 +135,16 @@ class Set:
 class Probes:
     """Both writers, as a fault may want to look at them."""
 
-    one: probe.Probe
-    majority: probe.Probe
+    one: records.Writer
+    majority: records.Writer
+
+
+def goes_on(writer: records.Writer, count: int, limit: float) -> bool:
+    """Whether `count` further records are acknowledged within `limit` seconds."""
+    now = time.monotonic()
+    while writer.since(now) < count and time.monotonic() < now + limit:
+        time.sleep(0.1)
+    return writer.since(now) >= count
 
 
 Fault = Callable[[Set, Probes], None]
@@ -208,10 +216,10 @@ def votes(mongo: Set, probes: Probes) -> None:
     name = mongo.secondary()
     mongo.power("off", name)
     time.sleep(2)
-    if probes.majority.wait_for_more(1, 3):
+    if goes_on(probes.majority, 1, 3):
         raise LabError(f"w:majority was acknowledged though {name}, one of two data members, is down")
     mongo.play("playbooks/mongo_votes.yml", "--limit", f"!{name}", "-e", f"mongo_replset_take={name}")
-    if not probes.majority.wait_for_more(20, 10):
+    if not goes_on(probes.majority, 20, 10):
         raise LabError(f"w:majority is not acknowledged though the vote of {name} was taken away")
     mongo.power("on", name)
     remote_is_up(mongo, name)
@@ -245,13 +253,18 @@ def clients(mongo: Set, run: str) -> Iterator[Probes]:
     """One writer for each write concern; a record is a document whose number is not its key, so that twice is seen."""
     with mongo.client() as first, mongo.client() as second:
 
-        def writer(client: MongoClient[dict[str, Any]], name: str, concern: WriteConcern) -> probe.Probe:
-            records = client.drill.get_collection(f"{run}_{name}", write_concern=concern)
-            return probe.Probe(name, lambda n: bool(records.insert_one({"n": n})) and None, (PyMongoError,))
+        def writer(client: MongoClient[dict[str, Any]], concern: int | str) -> records.Writer:
+            there = client.drill.get_collection(f"{run}_{concern}", write_concern=WriteConcern(concern))
+            return records.Writer(lambda number: there.insert_one({"n": number}).acknowledged, (PyMongoError,))
 
-        made = Probes(writer(first, "one", WriteConcern(1)), writer(second, "majority", WriteConcern("majority")))
-        with made.one, made.majority:
+        made = Probes(writer(first, 1), writer(second, "majority"))
+        made.one.start()
+        made.majority.start()
+        try:
             yield made
+        finally:
+            made.one.stop()
+            made.majority.stop()
 
 
 def drill(mongo: Set, name: str, fault: Fault) -> list[dict[str, Any]]:
@@ -259,37 +272,43 @@ def drill(mongo: Set, name: str, fault: Fault) -> list[dict[str, Any]]:
     mongo.wait_whole()
     run, term = f"{name}_{uuid.uuid4().hex[:6]}", mongo.status()["term"]
     with clients(mongo, run) as probes:
-        if not (probes.one.wait_for_more(20, 10) and probes.majority.wait_for_more(20, 10)):
+        if not (goes_on(probes.one, 20, 10) and goes_on(probes.majority, 20, 10)):
             raise LabError("writes are not acknowledged before anything happened")
         time.sleep(BEFORE)
         fault(mongo, probes)
         mongo.wait_whole()
-        if not (probes.one.wait_for_more(20, 20) and probes.majority.wait_for_more(20, 20)):
+        if not (goes_on(probes.one, 20, 20) and goes_on(probes.majority, 20, 20)):
             raise LabError(f"writes are not acknowledged after {name}, though the set is whole")
         time.sleep(AFTER)
     mongo.wait_whole()
     rows = []
     for concern, one in (("1", probes.one), ("majority", probes.majority)):
-        records = mongo.eye.drill.get_collection(f"{run}_{one.name}", read_concern=ReadConcern("majority"))
-        found = [document["n"] for document in records.find({}, {"n": 1})]
+        there = mongo.eye.drill.get_collection(f"{run}_{concern}", read_concern=ReadConcern("majority"))
+        found = [document["n"] for document in there.find({}, {"n": 1})]
         elections = mongo.status()["term"] - term
         rows.append({"fault": name, "write_concern": concern, **one.report(found), "elections": elections})
         print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as Markdown."""
+    lines = ["| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    return "\n".join(lines + ["| " + " | ".join(str(row[name]) for name in COLUMNS) + " |" for row in rows])
+
+
 def faults_of(row: dict[str, Any], has_arbiter: bool, rto: float) -> list[str]:
     """What of a row is not as promised."""
     where = f"{row['fault']}, w:{row['write_concern']}"
-    found = [f"{where}: {row[what]} {what}" for what in ("unexpected", "duplicated") if row[what]]
+    found = [f"{where}: {row['duplicated']} duplicated"] if row["duplicated"] else []
     if row["write_concern"] == "majority" and row["lost"]:
         found.append(f"{where}: {row['lost']} acknowledged records are lost")
     if row["fault"] in ELECTED and not row["elections"]:
         found.append(f"{where}: nobody was elected, so nothing was tried")
     if has_arbiter and row["write_concern"] == "majority" and row["fault"] in STALLS:
         return found
-    if row["gap_seconds"] > rto:
-        found.append(f"{where}: a gap of {row['gap_seconds']} s, the objective is {rto:g} s")
+    if row["gap"] > rto:
+        found.append(f"{where}: a gap of {row['gap']} s, the objective is {rto:g} s")
     return found
 
 
@@ -308,7 +327,7 @@ def main() -> int:
         for name in arguments.only:
             rows += drill(mongo, name, FAULTS[name])
     slow = outcome.slowness()
-    text = probe.table(rows, COLUMNS)
+    text = table(rows)
     outcome.save(f"mongo-{arguments.name}", {"rows": rows, "slowness": slow}, text)
     print(text)
     found = [text for row in rows for text in faults_of(row, mongo.has_arbiter, given["rto"] * slow)]

@@ -8,13 +8,12 @@
 The lab must be up (molecule/lab up raid10_disk). On one node, one disk, a RAID1 of the first two and a RAID10 of all
 four are made and measured with iops_check's profiles at queue depths 1 to 64, while the kernel lets each disk do --iops
 reads and as many writes per second. The disks must be empty and are so afterwards. The limit of the ratio is 2.0: twice
-the disks. A table is printed, and the figures are left in .lab/reports/raid.json.
+the disks. A table is printed, and the figures are left in .lab/reports/raid.json and .md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from dataclasses import replace
@@ -25,10 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / ".lab" / "collections")]
 
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import iops_check  # noqa: E402
-from lab import remote  # noqa: E402
+from lab import outcome, remote  # noqa: E402
 from lab.definitions import LabError, Node, load  # noqa: E402
 
-REPORTS = ROOT / ".lab" / "reports"
 DEPTHS = (1, 2, 4, 8, 16, 32, 64)
 SIZE_MIB = 256
 NAME = "compare"
@@ -128,15 +126,11 @@ def main() -> int:
         clear(node, disks[:1])
     found["raid1"] = array(node, "1", disks[:2], arguments)
     found["raid10"] = array(node, "10", disks, arguments)
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    (REPORTS / "raid.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    print("\n\n".join(table(found, profile) for profile in arguments.profiles))
+    tables = "\n\n".join(table(found, profile) for profile in arguments.profiles)
+    outcome.save("raid", found, tables)
+    print(tables)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except LabError as problem:
-        print(f"compare: {problem}", file=sys.stderr)
-        sys.exit(2)
+    outcome.end(main)

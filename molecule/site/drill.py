@@ -15,7 +15,6 @@ could not be done.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -31,9 +30,9 @@ sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "molecule" / "site")]
 import orders  # noqa: E402
 import redis  # noqa: E402
 from lab import outcome, remote, state  # noqa: E402
-from lab.definitions import Lab, LabError, load  # noqa: E402
+from lab.definitions import Lab, load  # noqa: E402
 
-REPORTS = ROOT / ".lab" / "reports"
+REPORTS = outcome.REPORTS
 BIN = Path(sys.executable).parent
 SENTINEL_PORT = 26379
 REDIS_MASTER = "main"
@@ -331,8 +330,7 @@ def main() -> int:
             results.append(result)
             if not arguments.no_rerun:
                 result["rerun"] = rerun(site, fault.name)
-            (REPORTS / "drills.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
-            (REPORTS / "drills.md").write_text(table(results), encoding="utf-8")
+            outcome.save("drills", results, table(results))
             print(table([result]), flush=True)
     finally:
         for node in list(site.powered_off):
@@ -344,8 +342,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (DrillError, orders.ProbeError, LabError) as problem:
-        print(f"drill: {problem}", file=sys.stderr)
-        sys.exit(2)
+    outcome.end(main, DrillError, orders.ProbeError)

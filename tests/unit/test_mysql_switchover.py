@@ -46,6 +46,13 @@ def crm_mon(*, db2: str = NODE.format("db2", "true", "false"), more: str = "", m
             "the cluster remembers a failure (mysql-server_monitor_10000 on db2)",
         ),
         (
+            crm_mon(
+                more='<resources><resource id="power" resource_agent="stonith:fence_apc" role="Stopped"/></resources>'
+            ),
+            CONNECTED,
+            "the fence device power is stopped, and a member that fails could not be fenced",
+        ),
+        (
             crm_mon(more='<bans><ban id="no" resource="mysql-group" node="db2"/></bans>'),
             CONNECTED,
             "the constraint no keeps mysql-group from db2",
@@ -59,7 +66,11 @@ def test_a_switch_over_is_refused(xml: str, drbd: str, words: str) -> None:
 
 
 def test_nothing_is_in_the_way() -> None:
-    other = crm_mon(more='<bans><ban id="x" resource="web" node="db2"/></bans>')
+    other = crm_mon(
+        more='<resources><resource id="power" resource_agent="stonith:fence_ipmilan" role="Started"/></resources>'
+        '<failures><failure op_key="power_monitor_60000" node="db1"/></failures>'
+        '<bans><ban id="x" resource="web" node="db2"/></bans>'
+    )
     assert module("roles/drbd_pcs_mysql/files/health.py").obstacles(other, CONNECTED, WISH) == []
 
 

@@ -34,11 +34,19 @@ def obstacles(crm_mon: str, drbd: str, wish: dict[str, Any]) -> list[str]:
                     if flag in ("standby", "maintenance")
                     else f"{member} is {flag}: wait, then see `pcs status`"
                 )
+    # Other tiers' failures are theirs; a fence device that was away for a moment is of no account once it is back.
     for failure in tree.iterfind("./failures/failure"):
-        found.append(
-            f"the cluster remembers a failure ({failure.get('op_key')} on {failure.get('node')}): when its cause is "
-            "gone, `pcs resource cleanup`"
-        )
+        if str(failure.get("op_key", "")).startswith(f"{wish['name']}-"):
+            found.append(
+                f"the cluster remembers a failure ({failure.get('op_key')} on {failure.get('node')}): when its cause "
+                "is gone, `pcs resource cleanup`"
+            )
+    for device in tree.iterfind("./resources//resource"):
+        if str(device.get("resource_agent", "")).startswith("stonith:") and device.get("role") != "Started":
+            found.append(
+                f"the fence device {device.get('id')} is {str(device.get('role')).lower()}, and a member that fails "
+                f"could not be fenced: `pcs stonith cleanup {device.get('id')}`, then `pcs status` says why"
+            )
     for ban in tree.iterfind("./bans/ban"):
         if str(ban.get("resource", "")).startswith(f"{wish['name']}-"):
             found.append(

@@ -1,0 +1,340 @@
+# Copyright (c) the cloudexit maintainers
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Clients of the cluster, with pika and a list of all members, while something happens to it.
+
+    drill.py [DRILL …]    all of DRILLS, or those named
+
+Each client publishes numbered persistent messages to a quorum queue of its own, one confirm after the other, to the
+member that the drill is going to hurt and that leads the queue: the worst case. Afterwards all messages are read back
+through another member. Settings come as JSON on standard input: endpoints, user, password, vhost, lab, rto. Results:
+.lab/reports/rabbitmq.json and rabbitmq.md. Exit status 1 if a confirmed message is lost or a gap is too long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "molecule"))
+
+from lab import records, remote  # noqa: E402
+from lab.definitions import LabError, Node, load  # noqa: E402
+
+PATIENCE = 1.0  # seconds that a client waits for a confirm, or for a connection, before it tries another member
+HANG = 22.0  # seconds: longer than net_ticktime and a quarter, so that the others give the member up
+CUT = 25.0  # seconds of a cut link, the same
+PID = "/var/lib/rabbitmq/mnesia/*.pid"
+BEFORE, AFTER = 2.0, 4.0  # seconds of writing before the fault, and without an error after it
+LIMIT = 90.0  # seconds after which a client that is not served is given up
+WHOLE = f"""
+cd /var/lib/rabbitmq
+echo 'true = length(rabbit_nodes:all_running()) =:= COUNT,
+  true = rabbit_quorum_queue:list_with_minimum_quorum() =:= [].' |
+  runuser -u rabbitmq -- env HOME=$PWD erl_call -name $(basename {PID} .pid) -timeout 10 -e | grep -q 'ok, true'
+"""
+COLUMNS = ("attempted", "acknowledged", "lost", "unexpected", "duplicated", "gap", "allowed")
+
+
+class Late(Exception):
+    """No answer in time."""
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Late after that; pika's own clocks are made for tens of seconds."""
+
+    def ring(_number: int, _frame: Any) -> None:
+        raise Late
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Client:
+    """A publisher which goes to the next member of its list when one does not do what it should."""
+
+    def __init__(self, given: dict[str, Any], queue: str, first: str) -> None:
+        at = [item["address"] for item in given["endpoints"]].index(first)
+        self.given, self.queue = given, queue
+        self.hosts = given["endpoints"][at:] + given["endpoints"][:at]
+        self.connection: pika.BlockingConnection | None = None
+        self.channel: Any = None
+
+    def connect(self, endpoint: dict[str, Any]) -> pika.BlockingConnection:
+        return pika.BlockingConnection(
+            pika.ConnectionParameters(
+                host=endpoint["address"],
+                port=endpoint["port"],
+                virtual_host=self.given["vhost"],
+                credentials=pika.PlainCredentials(self.given["user"], self.given["password"]),
+                socket_timeout=PATIENCE,
+                stack_timeout=PATIENCE,
+                connection_attempts=1,
+            )
+        )
+
+    def open(self) -> Any:
+        self.connection = self.connect(self.hosts[0])
+        channel = self.connection.channel()
+        channel.confirm_delivery()
+        return channel
+
+    def send(self, number: int) -> None:
+        try:
+            with deadline(PATIENCE):
+                if self.channel is None:
+                    self.channel = self.open()
+                persistent = pika.BasicProperties(delivery_mode=2)
+                self.channel.basic_publish("", self.queue, str(number), persistent, mandatory=True)
+        except BaseException:
+            self.drop()
+            raise
+
+    def drop(self) -> None:
+        """Give this connection up and take the next member."""
+        with contextlib.suppress(Exception), deadline(0.05):
+            if self.connection:
+                self.connection.close()
+        self.connection = self.channel = None
+        self.hosts = self.hosts[1:] + self.hosts[:1]
+
+    def declare(self) -> None:
+        """A quorum queue that is led where this client is."""
+        connection = self.connect(self.hosts[0])
+        arguments = {"x-queue-type": "quorum", "x-queue-leader-locator": "client-local"}
+        connection.channel().queue_declare(self.queue, durable=True, arguments=arguments)
+        connection.close()
+
+    def read(self) -> list[int]:
+        """All messages, and the queue is gone."""
+        connection = self.connect(self.hosts[0])
+        channel = connection.channel()
+        found = []
+        for method, _properties, body in channel.consume(self.queue, inactivity_timeout=3):
+            if method is None:
+                break
+            found.append(int(body))
+            channel.basic_ack(method.delivery_tag)
+        channel.cancel()
+        channel.queue_delete(self.queue)
+        connection.close()
+        return found
+
+
+class Process:
+    """A client in a process of its own: pika waits without end for a confirm, and alarms ring in main threads only."""
+
+    def __init__(self, client: Client) -> None:
+        context = multiprocessing.get_context("fork")
+        self.here, there = context.Pipe()
+        self.last = context.Value("d", 0.0)  # when a record was acknowledged, by the monotonic clock
+        self.trouble = context.Value("d", 0.0)  # when one was not
+        self.worker = context.Process(target=self.work, args=(client, there), daemon=True)
+        self.worker.start()
+
+    def work(self, client: Client, there: Any) -> None:
+        def write(number: int) -> bool:
+            try:
+                client.send(number)
+            except Exception:
+                self.trouble.value = time.monotonic()
+                raise
+            self.last.value = time.monotonic()
+            return True
+
+        writer = records.Writer(write, (Exception,))
+        threading.Thread(target=lambda: there.recv() and writer._stopped.set(), daemon=True).start()
+        writer.run()
+        there.send((writer.attempted, writer.acknowledged, dict(writer.errors), writer.begin, writer.end))
+
+    def served(self, since: float) -> bool:
+        """Whether it writes now, and has for a while without an error."""
+        now = time.monotonic()
+        return now - self.last.value < 1 and now - max(since, self.trouble.value) > AFTER
+
+    def end(self) -> Any:
+        self.here.send(True)
+        return self.here.recv()
+
+
+def write(clients: dict[str, Client], fault: Callable[[], Any]) -> dict[str, Any]:
+    """What each client did, from a while before the fault until all are served again or LIMIT is over."""
+    processes = {who: Process(client) for who, client in clients.items()}
+    begin = time.monotonic()
+    while not all(process.last.value for process in processes.values()):
+        if time.monotonic() - begin > LIMIT:
+            raise LabError(f"no message was confirmed in {LIMIT:g} s")
+        time.sleep(0.1)
+    time.sleep(BEFORE)
+    fault()
+    over = time.monotonic()
+    while not all(process.served(over) for process in processes.values()) and time.monotonic() - over < LIMIT:
+        time.sleep(0.1)
+    return {who: process.end() for who, process in processes.items()}
+
+
+class Drills:
+    """What can happen; mq1, mq2, mq3 are the members in the order of the lab."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+        self.lab = load(given["lab"])
+        self.nodes: list[Node] = [node for node in self.lab.nodes if "rabbitmq" in node.groups]
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def command(self, *words: str) -> None:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "molecule" / "lab"), *words], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise LabError(f"{' '.join(words)}: {done.stderr.strip()}")
+
+    def whole(self) -> None:
+        """Until every member is up and every queue has all replicas, as each of them sees it."""
+        script = WHOLE.replace("COUNT", str(len(self.nodes)))
+        for node in self.nodes:
+            _until(functools.partial(remote.run, node, script))
+
+    def play(self, name: str, fault: Callable[[], Any], victims: dict[str, Node], allowed: float | None = None) -> None:
+        """Clients at these members, the fault, all messages read through a member that was not hurt."""
+        run = uuid.uuid4().hex[:8]
+        clients = {who: Client(self.given, f"drill.{run}.{who}", node.address) for who, node in victims.items()}
+        for client in clients.values():
+            client.declare()
+        done = write(clients, fault)
+        self.whole()
+        for who, client in clients.items():
+            client.drop()
+            attempted, acknowledged, errors, _begin, end = done[who]
+            times = [at for _number, at in acknowledged]
+            row = {
+                "attempted": attempted,
+                **records.judged([number for number, _at in acknowledged], client.read()),
+                # the connection before the first message is no gap
+                "gap": round(records.gap(times, times[0], end), 2),
+                "errors": errors,
+            }
+            row["allowed"] = self.given["rto"] if allowed is None else allowed
+            self.rows[f"{name}, {who}" if len(clients) > 1 else name] = row
+            print(f"{name} {who}: {row}", file=sys.stderr, flush=True)
+
+    def kill(self) -> None:
+        node = self.nodes[0]
+        self.play("process killed", lambda: remote.run(node, f"kill -9 $(cat {PID})"), {"client": node})
+
+    def hang(self) -> None:
+        node = self.nodes[1]
+
+        def stop() -> None:
+            remote.run(node, f"kill -STOP $(cat {PID})")
+            time.sleep(HANG)
+            remote.run(node, f"kill -CONT $(cat {PID})")
+
+        self.play(f"process hung for {HANG:g} s", stop, {"client": node}, 2 * self.given["rto"])
+
+    def short(self) -> None:
+        node = self.nodes[1]
+
+        def stop() -> None:
+            remote.run(node, f"kill -STOP $(cat {PID}); sleep 3; kill -CONT $(cat {PID})")
+
+        self.play("process hung for 3 s", stop, {"client": node}, 2 * self.given["rto"])
+
+    def power(self) -> None:
+        """The cable goes dead first: a container that is killed still says goodbye."""
+        node = self.nodes[2]
+
+        def cut() -> None:
+            self.command("link", "cut", self.lab.name, node.name)
+            self.command("power", "off", self.lab.name, node.name)
+            time.sleep(8)
+            self.command("power", "on", self.lab.name, node.name)
+
+        self.play("power cut", cut, {"client": node}, 2 * self.given["rto"])
+
+    def partition(self) -> None:
+        """One member sees nobody, a client at it and one at the others."""
+        node, other = self.nodes[0], self.nodes[1]
+
+        def cut() -> None:
+            self.command("link", "cut", self.lab.name, node.name, "--to", *(n.name for n in self.nodes if n != node))
+            time.sleep(CUT)
+            self.command("link", "restore", self.lab.name, node.name)
+
+        self.play(f"partition for {CUT:g} s", cut, {"minority": node, "majority": other}, 2 * self.given["rto"])
+
+    def rolling(self) -> None:
+        def restart() -> None:
+            command = ["ansible-playbook", str(ROOT / "playbooks" / "rolling_restart.yml"), *self.given["inventory"]]
+            done = subprocess.run(
+                [*command, "--tags", "rabbitmq_mirror", "-e", "rabbitmq_mirror_restart_all=true"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise LabError(f"rolling_restart.yml:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+
+        self.play("rolling restart", restart, {"client": self.nodes[0]})
+
+
+DRILLS = ("kill", "short", "hang", "power", "partition", "rolling")
+
+
+def _until(what: Callable[[], Any], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            what()
+            return
+        except LabError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Results by drill, in Markdown."""
+    lines = [["", *COLUMNS], ["---"] * (len(COLUMNS) + 1)]
+    lines += [[name, *(str(row[column]) for column in COLUMNS)] for name, row in rows.items()]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def main() -> int:
+    given = json.load(sys.stdin)
+    drills = Drills(given)
+    for name in sys.argv[1:] or DRILLS:
+        drills.whole()
+        getattr(drills, name)()
+    shown = table(drills.rows)
+    path = ROOT / ".lab" / "reports" / "rabbitmq"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".json").write_text(json.dumps(drills.rows, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(shown, encoding="utf-8")
+    print(shown)
+    bad = [name for name, row in drills.rows.items() if row["lost"] or row["gap"] > row["allowed"]]
+    if bad:
+        print(f"lost messages, or a gap that is too long: {', '.join(bad)}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
