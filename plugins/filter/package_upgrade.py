@@ -16,8 +16,8 @@ version_added: 0.2.0
 author: The cloudexit maintainers (@cloudexit)
 description:
   - Judges what M(cloudexit.ha_stack.package_upgrade_info) found on all hosts of a tier.
-  - Refused are versions that no source has, different ones on different hosts, and with O(major) an earlier version, and
-    another major version unless it is allowed.
+  - Refused are versions that no source has, different ones on different hosts, and with O(major) an earlier version,
+    and another major version unless it is allowed.
 positional: _input
 options:
   _input:

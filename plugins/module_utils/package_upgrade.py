@@ -45,7 +45,7 @@ def replaced(path: str, started: int) -> bool:
         came = os.stat(path).st_ctime
     except OSError:
         return False
-    return 0 < started and time.time() - time.monotonic() + started / 1e6 < came
+    return started > 0 and time.time() - time.monotonic() + started / 1e6 < came
 
 
 def refusals(hosts: Mapping[str, Mapping[str, Any]], package: str, major: str, allowed: bool) -> list[str]:

@@ -249,6 +249,23 @@ def master_by_roles(roles: Mapping[tuple[str, int], dict[str, str]]) -> tuple[st
     return None
 
 
+def stranger(
+    data: Sequence[Server], here: str, shown: Mapping[str, str], named: tuple[str, int] | None, master_name: str
+) -> tuple[str, str]:
+    """(address, who says so) of a server that is no member and yet master of the set or of this host's data server.
+
+    `shown`: INFO of the data server here, empty if there is none; `named`: whom the Sentinels name.
+    """
+    members = [server.at for server in data]
+    if named and named not in members:
+        return named[0], f"the Sentinels name {named[0]}:{named[1]} as master of {master_name}"
+    if shown.get("role") == "slave":
+        at = shown.get("master_host", ""), int(shown.get("master_port", "0"))
+        if at not in members:
+            return at[0], f"the data server of {here} replicates {at[0]}:{at[1]}"
+    return "", ""
+
+
 # The living cluster ----------------------------------------------------------
 
 

@@ -14,7 +14,8 @@ description:
   - Writes the template unit, starts and enables the instances that should run, stops and disables those that should
     not, and stops the single process which Debian's package starts by default.
   - A process that runs is never restarted by this. If it was started from another text of the unit, or before its
-    program was replaced by an upgrade, it is reported in RV(pending); a second call with O(restart) restarts such processes one after another and waits for each to answer.
+    program was replaced by an upgrade, it is reported in RV(pending); a second call with O(restart) restarts such
+    processes one after another and waits for each to answer.
   - The text of the unit carries a fingerprint into the environment of the processes, so that what is pending is known
     from the processes themselves, whoever changed the file and whenever.
 attributes:
@@ -41,7 +42,8 @@ options:
     elements: int
   restart:
     description:
-      - Restart those of these processes that are pending, one after another. The first that does not answer in time ends it. Nothing else is done then.
+      - Restart those of these processes that are pending, one after another. The first that does not answer in time
+        ends it. Nothing else is done then.
     type: list
     elements: int
   address:

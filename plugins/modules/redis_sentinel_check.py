@@ -139,8 +139,8 @@ class Check:
             self.faults.append(f"{server.name} knows {others} other Sentinels of {alive - 1}")
         if others > len(self.sentinels) - 1:
             self.faults.append(
-                f"{server.name} remembers {others} other Sentinels, {len(self.sentinels) - 1} are members: on one "
-                f"Sentinel after the other, half a minute apart, SENTINEL RESET {name}"
+                f"{server.name} remembers {others} other Sentinels, {len(self.sentinels) - 1} are members: take those "
+                "that left out of the set, playbooks/remove_node.yml with redis_sentinel_remove"
             )
         if shown["flags"] != "master":
             self.faults.append(f"{server.name} sees the master as {shown['flags']}")
