@@ -5,6 +5,7 @@
     drill.py cut REPORT              write numbered records, cut the master's power, go on until writes are taken again
     drill.py during REPORT COMMAND…  write numbered records while a command runs
     drill.py count REPORT            read the records of that report back
+    drill.py fill                    write expiring records until memory is full, read them back
     drill.py faults NAME FAULT…      kill, hang, power, partition of the master, one after the other, each mended and
                                      counted once the set is whole again; a table in .lab/reports/NAME.md
 
@@ -279,6 +280,25 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def fill(cluster: Set) -> int:
+    """What a full server does: refuse, and keep all that it has."""
+    master = cluster.master()
+    key = f"drill:{uuid.uuid4().hex[:8]}"
+    refused, number = "", 0
+    while not refused and number < 4096:
+        try:
+            master.set(f"{key}:{number}", "x" * 2**20, ex=600)
+        except RedisError as err:
+            refused = str(err)
+        else:
+            number += 1
+    kept = sum(bool(master.exists(f"{key}:{n}")) for n in range(number))
+    for n in range(number):
+        master.unlink(f"{key}:{n}")
+    print(json.dumps({"written_mib": number, "kept": kept, "refused": refused}))
+    return 0 if number > 10 and kept == number and "OOM" in refused.upper() else 1
+
+
 def faults(cluster: Set, name: str, names: list[str]) -> int:
     results, good = [], True
     for fault in names:
@@ -297,6 +317,8 @@ def faults(cluster: Set, name: str, names: list[str]) -> int:
 
 def main() -> int:
     cluster = Set(json.load(sys.stdin))
+    if sys.argv[1] == "fill":
+        return fill(cluster)
     if sys.argv[1] == "faults":
         return faults(cluster, sys.argv[2], sys.argv[3:])
     path = Path(sys.argv[2])

@@ -266,6 +266,27 @@ def stranger(
     return "", ""
 
 
+FULL = 0.8  # share of maxmemory from which on a server is called full
+
+
+def memory_worry(server: str, shown: Mapping[str, str]) -> str:
+    """What INFO of a data server says about lack of memory, in words with what to do; or ''."""
+    most, used = int(shown.get("maxmemory", 0)), int(shown.get("used_memory", 0))
+    policy, dropped = shown.get("maxmemory_policy", ""), int(shown.get("evicted_keys", 0))
+    if dropped:
+        return (
+            f"{server} has dropped {dropped} keys for want of memory since its start (maxmemory-policy {policy}): raise "
+            "redis_sentinel_memory"
+        )
+    if most and used >= most * FULL:
+        then = "refuses writes" if policy == "noeviction" else f"drops keys ({policy})"
+        return (
+            f"{server} is {used * 100 // most} % full ({used // 2**20} of {most // 2**20} MiB) and {then} when it is: "
+            "raise redis_sentinel_memory"
+        )
+    return ""
+
+
 # The living cluster ----------------------------------------------------------
 
 
