@@ -275,7 +275,7 @@ def memory_worry(server: str, shown: Mapping[str, str]) -> str:
     policy, dropped = shown.get("maxmemory_policy", ""), int(shown.get("evicted_keys", 0))
     if dropped:
         return (
-            f"{server} has dropped {dropped} keys for want of memory since its start (maxmemory-policy {policy}): raise "
+            f"{server} has dropped {dropped} keys for want of memory since its start ({policy}): raise "
             "redis_sentinel_memory"
         )
     if most and used >= most * FULL:
