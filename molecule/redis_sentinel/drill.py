@@ -289,14 +289,14 @@ def fill(cluster: Set) -> int:
         try:
             master.set(f"{key}:{number}", "x" * 2**20, ex=600)
         except RedisError as err:
-            refused = str(err)
+            refused = type(err).__name__
         else:
             number += 1
     kept = sum(bool(master.exists(f"{key}:{n}")) for n in range(number))
     for n in range(number):
         master.unlink(f"{key}:{n}")
     print(json.dumps({"written_mib": number, "kept": kept, "refused": refused}))
-    return 0 if number > 10 and kept == number and "OOM" in refused.upper() else 1
+    return 0 if number > 10 and kept == number and refused == "OutOfMemoryError" else 1
 
 
 def faults(cluster: Set, name: str, names: list[str]) -> int:

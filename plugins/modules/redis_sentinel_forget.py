@@ -127,7 +127,8 @@ class Forget:
             return str(err)
         if back := now.all & self.leaving:
             return f"it has learned {', '.join(sorted(back))} again, so that something of it still runs"
-        missing = before.all - now.all - self.leaving - {now.master}
+        members = {member.address for member in [*self.data, *self.sentinels]}
+        missing = (before.all & members) - now.all - {now.master}
         return f"it does not know {', '.join(sorted(missing))} yet" if missing else ""
 
     def reset(self, server: rs.Server, before: Knowledge) -> None:
