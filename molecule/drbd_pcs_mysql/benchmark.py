@@ -31,9 +31,8 @@ from pair import Pair  # noqa: E402
 
 TABLES = 4
 ROWS = 300_000  # about 300 MiB: more than Debian's buffer pool of 128 MiB, less than ours
-ROWS_REPLICATED = (
-    50_000  # fit into any pool, because only writes are of interest; and twice, with their binary log, on the disk
-)
+# Fit into any pool, because only writes are of interest; and twice, with their binary log, on the disk.
+ROWS_REPLICATED = 50_000
 HOME = "/var/tmp/benchmark"
 SOCKET = f"{HOME}/socket"
 MIXES = {

@@ -31,7 +31,7 @@ import pika
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "molecule"))
 
-from lab import records, remote  # noqa: E402
+from lab import outcome, records, remote  # noqa: E402
 from lab.definitions import LabError, Node, load  # noqa: E402
 
 PATIENCE = 1.0  # seconds that a client waits for a confirm, or for a connection, before it tries another member
@@ -240,23 +240,18 @@ class Drills:
         node = self.nodes[0]
         self.play("process killed", lambda: remote.run(node, f"kill -9 $(cat {PID})"), {"client": node})
 
-    def hang(self) -> None:
+    def hang(self, seconds: float = HANG) -> None:
         node = self.nodes[1]
 
         def stop() -> None:
             remote.run(node, f"kill -STOP $(cat {PID})")
-            time.sleep(HANG)
+            time.sleep(seconds)
             remote.run(node, f"kill -CONT $(cat {PID})")
 
-        self.play(f"process hung for {HANG:g} s", stop, {"client": node}, 2 * self.given["rto"])
+        self.play(f"process hung for {seconds:g} s", stop, {"client": node}, 2 * self.given["rto"])
 
     def short(self) -> None:
-        node = self.nodes[1]
-
-        def stop() -> None:
-            remote.run(node, f"kill -STOP $(cat {PID}); sleep 3; kill -CONT $(cat {PID})")
-
-        self.play("process hung for 3 s", stop, {"client": node}, 2 * self.given["rto"])
+        self.hang(3)
 
     def power(self) -> None:
         """The cable goes dead first: a container that is killed still says goodbye."""
@@ -325,10 +320,7 @@ def main() -> int:
         drills.whole()
         getattr(drills, name)()
     shown = table(drills.rows)
-    path = ROOT / ".lab" / "reports" / "rabbitmq"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".json").write_text(json.dumps(drills.rows, indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(shown, encoding="utf-8")
+    outcome.save("rabbitmq", drills.rows, shown)
     print(shown)
     bad = [name for name, row in drills.rows.items() if row["lost"] or row["gap"] > row["allowed"]]
     if bad:
@@ -337,4 +329,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    outcome.end(main)
