@@ -210,6 +210,19 @@ def replication_cut(day: Day) -> None:
     day.sync_seen(since)
 
 
+def hiccup(day: Day) -> None:
+    """DRBD fences a peer that is back before anything was missed: no resync lifts the fence, and it must go all the same.
+
+    The handler is called as the kernel calls it; a cut link heals too early or too late to hit that moment each time.
+    """
+    fence = "cibadmin --query --xpath '//rsc_location[starts-with(@id,\"drbd-fence-by-handler\")]' 2>/dev/null || true"
+    handler = f"/usr/local/sbin/drbd-fence-peer {day.active} {day.passive}"
+    day.ssh(day.active, f"DRBD_RESOURCE=mysql DRBD_MINOR=0 {handler}; test $? = 4")
+    day.must("rsc_location" in day.ssh(day.active, fence), "the handler placed no constraint")
+    day.wait("the fence is lifted", lambda: "rsc_location" not in day.ssh(day.active, fence))
+    day.flows(time.time())
+
+
 def isolated(day: Day, *ports: str) -> None:
     """The active member's links are cut: it fences the other one, which must stay quiet until the links are whole."""
     day.cut(day.active, *ports)
@@ -292,6 +305,7 @@ PLANS = (
     Plan("server_killed", "the server is killed", server_killed, False, 0),
     Plan("server_hangs", "the server hangs", server_hangs, False, 0, short=True),
     Plan("replication_cut", "the replication link is cut", replication_cut, False, 0, short=True),
+    Plan("hiccup", "the replication link is lost for a moment, nothing is missed", hiccup, False, 0, short=True),
     Plan("cluster_cut", "the cluster link is cut", cluster_cut, None, 1),
     Plan("both_cut", "both links are cut", both_cut, None, 1, short=True),
     Plan("both_off_good_first", "both lose power, the one with all data returns first", good_first, None, 2, False),

@@ -251,13 +251,14 @@ class Member:
 def handlers(version: tuple[int, ...], fence: str, unfence: str) -> dict[str, str]:
     """The event after a resync is called differently in 8.4 and 9, and so is drbd-utils' script for it.
 
-    In 8.4 both events are set: the kernel calls the one, the resource agent's unfence_if_all_uptodate the other.
+    In 8.4 both events are set: the kernel calls the one, the resource agent's unfence_if_all_uptodate the other. The
+    agent lets the script remove only what it takes for its own, compared word by word; by default it says Master.
     """
     if not fence:
         return {}
     if version >= (9,):
-        return {"fence-peer": fence, "unfence-peer": unfence or "/usr/lib/drbd/crm-unfence-peer.9.sh"}
-    unfence = unfence or "/usr/lib/drbd/crm-unfence-peer.sh"
+        return {"fence-peer": fence, "unfence-peer": unfence or "/usr/lib/drbd/crm-unfence-peer.9.sh --role=Promoted"}
+    unfence = unfence or "/usr/lib/drbd/crm-unfence-peer.sh --role=Promoted"
     return {"fence-peer": fence, "unfence-peer": unfence, "after-resync-target": unfence}
 
 

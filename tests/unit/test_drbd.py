@@ -258,7 +258,7 @@ def test_resource_file_of_8_4() -> None:
     assert "fencing resource-and-stonith;" in disk and "fencing" not in net
     assert "protocol C;" in net
     assert 'fence-peer "/bin/fence db1 db2";' in text
-    assert 'after-resync-target "/usr/lib/drbd/crm-unfence-peer.sh";' in text
+    assert 'after-resync-target "/usr/lib/drbd/crm-unfence-peer.sh --role=Promoted";' in text
     assert "disk /dev/vdc;" in text.split("on db2")[1]
 
 
@@ -266,7 +266,7 @@ def test_resource_file_of_9() -> None:
     text = rendered((9, 2, 12))
     assert "node-id 0;" in text and "node-id 1;" in text
     assert "fencing resource-and-stonith;" in text.split("disk {", maxsplit=1)[0]
-    assert 'unfence-peer "/usr/lib/drbd/crm-unfence-peer.9.sh";' in text
+    assert 'unfence-peer "/usr/lib/drbd/crm-unfence-peer.9.sh --role=Promoted";' in text
     assert "after-resync-target" not in text
 
 

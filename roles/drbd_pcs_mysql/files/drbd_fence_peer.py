@@ -11,11 +11,15 @@ became of the peer, and waits until the answer is certain:
 
 drbd-utils' crm-fence-peer.sh does the same up to Pacemaker 2.1.6. Later ones write times where it expects the words
 "online" and "true", so that it takes every peer for uncertain, and the failover runs into the promotion's timeout.
-The constraint has the same name as there, so that crm-unfence-peer.sh removes it after the resynchronisation.
+The constraint has the same name as there, so that crm-unfence-peer.sh removes it: after the resynchronisation, or,
+where nothing was missed and there is none, when DRBD's resource agent finds all disks up to date. Both scripts' lock
+keeps that from happening between DRBD's loss of the peer and the constraint.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import subprocess
@@ -23,12 +27,16 @@ import sys
 import syslog
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
 
 ALIVE, DOWN, UNCERTAIN = "alive", "down", "uncertain"
 # DRBD's exit codes of this handler
 PEER_FORBIDDEN, PEER_UNREACHABLE, PEER_FENCED, BROKEN = 4, 5, 7, 1
 PATIENCE_SECONDS = 3600
 PAUSE_SECONDS = 0.2
+LOCKS = Path("/var/lock/drbd")
+LOCK_SECONDS = 30
 
 
 def is_set(value: str | None) -> bool:
@@ -135,8 +143,32 @@ def my_disk(resource: str) -> str:
     return disk_state(proc, events, os.environ.get("DRBD_MINOR") or os.environ.get("DRBD_MINOR_0") or "0")
 
 
+@contextlib.contextmanager
+def locked(resource: str) -> Iterator[None]:
+    """crm-unfence-peer.sh holds this lock from its look at the disks to the removal of the constraint."""
+    LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(LOCKS / f"fence.{resource.replace('/', '_')}", "w", encoding="utf-8") as file:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    log(f"{file.name} was not free for {LOCK_SECONDS} s; going on without it")
+                    break
+                time.sleep(PAUSE_SECONDS)
+        yield
+
+
 def fence(resource: str, peer: str, me: str) -> int:
     state, cib = wait_for_certainty(peer)
+    with locked(resource):
+        return forbid(resource, peer, me, state, cib)
+
+
+def forbid(resource: str, peer: str, me: str, state: str, cib: ET.Element | None) -> int:
+    """Place the constraint that the peer's state asks for; DRBD's exit code."""
     if cib is None:
         log(
             f"the cluster did not say for {PATIENCE_SECONDS} s what became of {peer}; writes stay frozen. "
