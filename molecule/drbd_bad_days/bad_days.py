@@ -211,7 +211,7 @@ def replication_cut(day: Day) -> None:
 
 
 def hiccup(day: Day) -> None:
-    """DRBD fences a peer that is back before anything was missed: no resync lifts the fence, and it must go all the same.
+    """DRBD fences a peer that is back before anything was missed: no resync lifts the fence, which must go as well.
 
     The handler is called as the kernel calls it; a cut link heals too early or too late to hit that moment each time.
     """
