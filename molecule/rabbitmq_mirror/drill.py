@@ -213,13 +213,24 @@ class Drills:
         for node in self.nodes:
             _until(functools.partial(remote.run, node, script))
 
-    def play(self, name: str, fault: Callable[[], Any], victims: dict[str, Node], allowed: float | None = None) -> None:
-        """Clients at these members, the fault, all messages read through a member that was not hurt."""
+    def play(
+        self,
+        name: str,
+        fault: Callable[[], Any],
+        victims: dict[str, Node],
+        allowed: float | None = None,
+        mend: Callable[[], Any] = lambda: None,
+    ) -> None:
+        """Clients at these members, the fault, all messages read through a member that was not hurt.
+
+        `mend` is what somebody has to do before the cluster is whole; clients are served before that.
+        """
         run = uuid.uuid4().hex[:8]
         clients = {who: Client(self.given, f"drill.{run}.{who}", node.address) for who, node in victims.items()}
         for client in clients.values():
             client.declare()
         done = write(clients, fault)
+        mend()
         self.whole()
         for who, client in clients.items():
             client.drop()
@@ -248,7 +259,9 @@ class Drills:
             time.sleep(seconds)
             remote.run(node, f"kill -CONT $(cat {PID})")
 
-        self.play(f"process hung for {seconds:g} s", stop, {"client": node}, 2 * self.given["rto"])
+        # Longer than net_ticktime: both sides hold each other for lost until the role restarts the application.
+        mend = self.run_again if seconds >= HANG else lambda: None
+        self.play(f"process hung for {seconds:g} s", stop, {"client": node}, 2 * self.given["rto"], mend)
 
     def short(self) -> None:
         self.hang(3)
@@ -278,17 +291,18 @@ class Drills:
 
     def rolling(self) -> None:
         def restart() -> None:
-            command = ["ansible-playbook", str(ROOT / "playbooks" / "rolling_restart.yml"), *self.given["inventory"]]
-            done = subprocess.run(
-                [*command, "--tags", "rabbitmq_mirror", "-e", "rabbitmq_mirror_restart_all=true"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise LabError(f"rolling_restart.yml:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+            self.playbook("rolling_restart.yml", "--tags", "rabbitmq_mirror", "-e", "rabbitmq_mirror_restart_all=true")
 
         self.play("rolling restart", restart, {"client": self.nodes[0]})
+
+    def run_again(self) -> None:
+        self.playbook("rabbitmq.yml")
+
+    def playbook(self, name: str, *arguments: str) -> None:
+        command = ["ansible-playbook", str(ROOT / "playbooks" / name), *self.given["inventory"], *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LabError(f"{name}:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
 
 
 DRILLS = ("kill", "short", "hang", "power", "partition", "rolling")

@@ -447,7 +447,12 @@ def complaints(state: Mapping[str, Any], queues: Iterable[Mapping[str, Any]], ex
     members, running = set(state["members"]), set(state["running_nodes"])
     found = [f"{node} is not a member" for node in sorted(set(expected) - members)]
     found += [f"{node} does not run" for node in sorted(set(expected) & members - running)]
-    found += [f"{node} does not see {', '.join(others)} (partition)" for node, others in _partitions(state) if others]
+    found += [
+        f"{node} does not see {', '.join(others)} (partition; playbooks/rabbitmq.yml "
+        "restarts the application of one that the others have lost)"
+        for node, others in _partitions(state)
+        if others
+    ]
     found += [f"alarm {alarm}" for alarm in state["alarms"]]
     found += [f"{node} is in maintenance" for node in state["drained"]]
     for queue in queues:
@@ -458,6 +463,18 @@ def complaints(state: Mapping[str, Any], queues: Iterable[Mapping[str, Any]], ex
         if away:
             found.append(f"{name} has no replica running on {', '.join(away)}")
     return found
+
+
+def cut_off(state: Mapping[str, Any], node: str) -> list[str]:
+    """Members that `node` has lost although it runs, while they are a majority and have each other.
+
+    That is what a node comes back to which hung for longer than net_ticktime: everybody is connected again, but each side
+    still holds the other for lost, and pause_minority, which looks at connections, has nothing to do.
+    """
+    lost = {name: set(others) for name, others in _partitions(state)}
+    without = lost.get(node, set())
+    agreed = all(lost.get(other, set()) <= {node} for other in without)
+    return sorted(without) if agreed and len(without) * 2 > len(state["members"]) else []
 
 
 def _partitions(state: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
