@@ -448,8 +448,7 @@ def complaints(state: Mapping[str, Any], queues: Iterable[Mapping[str, Any]], ex
     found = [f"{node} is not a member" for node in sorted(set(expected) - members)]
     found += [f"{node} does not run" for node in sorted(set(expected) & members - running)]
     found += [
-        f"{node} does not see {', '.join(others)} (partition; playbooks/rabbitmq.yml "
-        "restarts the application of one that the others have lost)"
+        f"{node} does not see {', '.join(others)} (partition). Next: ansible-playbook playbooks/rabbitmq.yml"
         for node, others in _partitions(state)
         if others
     ]
@@ -468,8 +467,8 @@ def complaints(state: Mapping[str, Any], queues: Iterable[Mapping[str, Any]], ex
 def cut_off(state: Mapping[str, Any], node: str) -> list[str]:
     """Members that `node` has lost although it runs, while they are a majority and have each other.
 
-    That is what a node comes back to which hung for longer than net_ticktime: everybody is connected again, but each side
-    still holds the other for lost, and pause_minority, which looks at connections, has nothing to do.
+    That is what a node comes back to which hung for longer than net_ticktime: everybody is connected again, but each
+    side still holds the other for lost, and pause_minority, which looks at connections, has nothing to do.
     """
     lost = {name: set(others) for name, others in _partitions(state)}
     without = lost.get(node, set())

@@ -100,8 +100,8 @@ class Server:
             "io:put_chars(base64:encode(try iolist_to_binary(rabbit_json:encode(#{value => " + expression + "})) catch"
             ' C:R -> rabbit_json:encode(#{error => iolist_to_binary(io_lib:format("~0p ~0p", [C, R]))}) end)).\n'
         )
-        # By default every erl_call has the same name, and a second one at the same time is thrown out. A few names, because
-        # the server keeps each for ever.
+        # By default every erl_call has the same name, and a second one at the same time is thrown out. Not more than a
+        # few names, because the server keeps each for ever.
         where += ["-h", f"ask{os.getpid() % 997}"]
         command = ["erl_call", *where, "-timeout", str(timeout), "-fetch_stdout", "-no_result_term", "-e"]
         code, out, err = self.run(*command, data=script)

@@ -133,14 +133,17 @@ class Member:
                 "journalctl -u rabbitmq-server"
             )
 
-        elif self.was == "member" and self.live and (lost := mq.cut_off(self.live, self.node)):
-            if self.do(f"application of {self.node} restarted, because it had lost {', '.join(lost)}"):
-                self.server.ctl("stop_app")
-                self.server.ctl("start_app")
-                if complaint := self.server.wait(self.up, self.given["timeout"]):
-                    self.server.fail(
-                        f"{self.node} had lost {', '.join(lost)}, was restarted and is not up ({complaint})"
-                    )
+        elif self.was == "member":
+            self.reunited()
+
+    def reunited(self) -> None:
+        lost = ", ".join(mq.cut_off(self.live, self.node)) if self.live else ""
+        if not lost or not self.do(f"application of {self.node} restarted, because it had lost {lost}"):
+            return
+        self.server.ctl("stop_app")
+        self.server.ctl("start_app")
+        if complaint := self.server.wait(self.up, self.given["timeout"]):
+            self.server.fail(f"{self.node} had lost {lost}, was restarted and is not up ({complaint})")
 
     def up(self) -> str:
         return "" if self.server.ask("rabbit:is_running()") else "its application does not run"

@@ -252,7 +252,7 @@ def test_what_keeps_a_cluster_from_being_whole() -> None:
     assert mq.complaints(state, [queue("q", "", [A, B], [A])], [A, B, C]) == [
         f"{C} is not a member",
         f"{B} does not run",
-        f"{A} does not see {B} (partition)",
+        f"{A} does not see {B} (partition). Next: ansible-playbook playbooks/rabbitmq.yml",
         "alarm {resource_limit,disk,x}",
         f"{A} is in maintenance",
         "queue q of vhost / has no leader",
@@ -260,3 +260,18 @@ def test_what_keeps_a_cluster_from_being_whole() -> None:
     ]
     whole = {"members": [A, B, C], "running_nodes": [A, B, C], "partitions": [], "alarms": [], "drained": []}
     assert mq.complaints(whole, [queue("q", A, [A, B, C])], [A, B, C]) == []
+
+
+@pytest.mark.parametrize(
+    ("partitions", "lost"),
+    [
+        ({}, {}),
+        ({A: [B], B: [A, C]}, {B: [A, C]}),  # as seen on 4.0.5 after B had hung
+        ({A: [B], B: [A, C], C: [B]}, {B: [A, C]}),
+        ({A: [B], B: [A]}, {}),  # nobody knows whose fault it is
+        ({A: [B, C], B: [A, C], C: [A, B]}, {}),  # there is no majority to come back to
+    ],
+)
+def test_who_is_cut_off(partitions: dict[str, list[str]], lost: dict[str, list[str]]) -> None:
+    state = {"members": [A, B, C], "partitions": [{"node": n, "without": w} for n, w in partitions.items()]}
+    assert {node: mq.cut_off(state, node) for node in (A, B, C) if mq.cut_off(state, node)} == lost
