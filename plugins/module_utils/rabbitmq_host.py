@@ -89,7 +89,10 @@ class Server:
         """A command as the server's user, past Debian's wrapper, which hands arguments to a shell."""
         words = ["runuser", "-u", "rabbitmq", "--", "env", f"HOME={HOME}", *command]
         # not AnsibleModule.run_command: erl_call may end before it has read its input
-        done = subprocess.run(words, input=data, capture_output=True, text=True, cwd=HOME, check=False)
+        try:
+            done = subprocess.run(words, input=data, capture_output=True, text=True, cwd=HOME, check=False)
+        except FileNotFoundError as err:  # where nothing is installed yet
+            return 127, "", str(err)
         return done.returncode, done.stdout, done.stderr
 
     def ask(self, expression: str, timeout: int = 30) -> Any:
