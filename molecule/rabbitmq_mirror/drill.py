@@ -259,7 +259,7 @@ class Drills:
             time.sleep(seconds)
             remote.run(node, f"kill -CONT $(cat {PID})")
 
-        # Longer than net_ticktime: both sides hold each other for lost until the role restarts the application.
+        # Longer than net_ticktime: both sides hold each other for lost until the role restarts the node.
         mend = self.run_again if seconds >= HANG else lambda: None
         self.play(f"process hung for {seconds:g} s", stop, {"client": node}, 2 * self.given["rto"], mend)
 

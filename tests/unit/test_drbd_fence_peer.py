@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -113,3 +114,25 @@ def test_the_other_side_was_first(handler: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(handler, "log", lambda text: None)
     monkeypatch.setattr(handler, "run", lambda *argv: pytest.fail(f"nothing to run: {argv}"))
     assert handler.fence("mysql", "db2", "db1") == 1
+
+
+def test_unfencing_is_kept_away_while_the_constraint_is_placed(handler: Any, tmp_path: Path) -> None:
+    handler.LOCKS = tmp_path
+    with open(tmp_path / "fence.mysql", "w", encoding="utf-8") as script:
+        with handler.locked("mysql"), pytest.raises(BlockingIOError):
+            fcntl.flock(script, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(script, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_without_the_lock_it_goes_on(handler: Any, tmp_path: Path, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(handler, "log", said.append)
+    monkeypatch.setattr(handler, "LOCK_SECONDS", 0)
+    file = tmp_path / "fence.mysql"
+    with open(file, "w", encoding="utf-8") as script:
+        fcntl.flock(script, fcntl.LOCK_EX)
+        monkeypatch.setattr(handler, "LOCKS", tmp_path if held else file / "is no folder")
+        with handler.locked("mysql"):
+            pass
+    assert len(said) == 1 and said[0].startswith("going on without the lock: ")

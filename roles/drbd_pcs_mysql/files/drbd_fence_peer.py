@@ -29,6 +29,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 ALIVE, DOWN, UNCERTAIN = "alive", "down", "uncertain"
 # DRBD's exit codes of this handler
@@ -145,20 +146,30 @@ def my_disk(resource: str) -> str:
 
 @contextlib.contextmanager
 def locked(resource: str) -> Iterator[None]:
-    """crm-unfence-peer.sh holds this lock from its look at the disks to the removal of the constraint."""
-    LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(LOCKS / f"fence.{resource.replace('/', '_')}", "w", encoding="utf-8") as file:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    log(f"{file.name} was not free for {LOCK_SECONDS} s; going on without it")
-                    break
-                time.sleep(PAUSE_SECONDS)
+    """crm-unfence-peer.sh holds this lock from its look at the disks to the removal of the constraint.
+
+    Going on without it, after a while, is better than frozen writes.
+    """
+    with contextlib.ExitStack() as opened:
+        try:
+            LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = LOCKS / f"fence.{resource.replace('/', '_')}"
+            wait_for_lock(opened.enter_context(open(path, "w", encoding="utf-8")))
+        except OSError as error:
+            log(f"going on without the lock: {error}")
         yield
+
+
+def wait_for_lock(file: TextIO) -> None:
+    """BlockingIOError, an OSError, if somebody else has it for LOCK_SECONDS."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
 
 
 def fence(resource: str, peer: str, me: str) -> int:
