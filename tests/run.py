@@ -31,7 +31,7 @@ TAIL = 60
 LANES = 2
 QUICK = ("lint", "sanity", "unit", "shop")  # need no lab
 ALONE = "site"  # its drills measure times
-ON_DEMAND = ("mysql_operations",)  # only by name: a whole run takes an hour without it
+ON_DEMAND = ("mysql_operations", "mongo_replset")  # only by name: the one for its time, the other until it has passed
 
 
 @dataclass(frozen=True)
