@@ -256,10 +256,10 @@ def handlers(version: tuple[int, ...], fence: str, unfence: str) -> dict[str, st
     """
     if not fence:
         return {}
-    if version >= (9,):
-        return {"fence-peer": fence, "unfence-peer": unfence or "/usr/lib/drbd/crm-unfence-peer.9.sh --role=Promoted"}
-    unfence = unfence or "/usr/lib/drbd/crm-unfence-peer.sh --role=Promoted"
-    return {"fence-peer": fence, "unfence-peer": unfence, "after-resync-target": unfence}
+    script = "crm-unfence-peer.9.sh" if version >= (9,) else "crm-unfence-peer.sh"
+    unfence = unfence or f"/usr/lib/drbd/{script} --role=Promoted"
+    found = {"fence-peer": fence, "unfence-peer": unfence}
+    return found if version >= (9,) else {**found, "after-resync-target": unfence}
 
 
 def _section(name: str, options: dict[str, Any], indent: str = "    ") -> list[str]:

@@ -116,6 +116,30 @@ def test_the_other_side_was_first(handler: Any, monkeypatch: pytest.MonkeyPatch)
     assert handler.fence("mysql", "db2", "db1") == 1
 
 
+@pytest.mark.parametrize("still_there", [True, False])
+def test_a_constraint_of_ones_own_is_made_again(
+    handler: Any, monkeypatch: pytest.MonkeyPatch, still_there: bool
+) -> None:
+    mine = cib("", ET.tostring(handler.constraint("mysql-drbd-clone", "mysql", "db1"), encoding="unicode"))
+    made: list[tuple[str, ...]] = []
+
+    class Done:
+        returncode = 1 if still_there else 0
+        stdout = ET.tostring(mine, encoding="unicode")
+
+    def run(*argv: str) -> Done:
+        made.append(argv)
+        return Done()
+
+    monkeypatch.setattr(handler, "wait_for_certainty", lambda peer: ("alive", mine))
+    monkeypatch.setattr(handler, "my_disk", lambda resource: "UpToDate")
+    monkeypatch.setattr(handler, "query", lambda: mine)
+    monkeypatch.setattr(handler, "run", run)
+    monkeypatch.setattr(handler, "log", lambda text: None)
+    assert handler.fence("mysql", "db2", "db1") == 4
+    assert "--create" in made[0]
+
+
 def test_unfencing_is_kept_away_while_the_constraint_is_placed(handler: Any, tmp_path: Path) -> None:
     handler.LOCKS = tmp_path
     with open(tmp_path / "fence.mysql", "w", encoding="utf-8") as script:

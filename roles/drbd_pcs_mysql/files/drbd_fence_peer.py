@@ -196,7 +196,8 @@ def forbid(resource: str, peer: str, me: str, state: str, cib: ET.Element | None
         return PEER_UNREACHABLE
     wanted = constraint(clone, resource, me)
     holder = owner(cib, wanted)
-    if holder is None:
+    # Mine may have been removed since the cluster was asked, which was before the lock.
+    if holder in (None, me):
         made = run("cibadmin", "--create", "--scope=constraints", "--xml-text", ET.tostring(wanted, encoding="unicode"))
         again = query() if made.returncode else None
         holder = me if not made.returncode else (owner(again, wanted) if again is not None else None)
