@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 MOLECULE = Path(__file__).resolve().parents[2] / "molecule"
-sys.path.insert(0, str(MOLECULE / "drbd_bad_days"))
+sys.path.insert(0, str(MOLECULE / "drbd_pcs_mysql"))
 
 import bad_days  # noqa: E402
 import watch  # noqa: E402

@@ -4,7 +4,7 @@
 
     bad_days.py [DAY …] [--short] [--list] [--rerun all|some|none]        all days, those named, or a few
 
-The lab must run and be configured: molecule converge -s drbd_bad_days. Each day: a client writes numbered records
+The lab must run and be configured: molecule converge -s drbd_pcs_mysql. Each day: a client writes numbered records
 through the VIP, a client on each member writes through that member's socket (watch.py), something bad happens, is
 mended, and the pair must become whole by itself while the writing goes on. Then every acknowledged record must be there
 once; at no instant two members were primary, or took writes; both disks are equal, byte for byte. After some of the
@@ -32,14 +32,14 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "molecule" / part) for part in ("", "drbd_pcs_mysql", "drbd_bad_days")]
+sys.path[:0] = [str(ROOT / "molecule" / part) for part in ("", "drbd_pcs_mysql")]
 
 import watch  # noqa: E402
 from lab import daemon, outcome  # noqa: E402
 from lab.definitions import LabError, load  # noqa: E402
 from pair import REPORTS, VARIABLES, Pair, Writing  # noqa: E402
 
-LAB = "drbd_bad_days"
+LAB = "drbd_pcs_mysql"
 DEFAULTS = ROOT / "roles" / "drbd_pcs_mysql" / "defaults" / "main.yml"
 REPLICATION, CLUSTER = "tcp/7788", "udp/5405"
 MOUNT = "/srv/mysql"
