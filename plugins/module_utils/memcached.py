@@ -85,6 +85,7 @@ class Instance:
     active: bool
     enabled: bool
     seal: str = ""
+    replaced: bool = False  # its program was replaced since its start
 
 
 @dataclass
@@ -109,7 +110,7 @@ def plan(wanted: list[int], found: list[Instance], seal: str) -> Plan:
         now = known.get(port, Instance(port, False, False))
         if not now.active:
             result.start.append(port)
-        elif now.seal != seal:
+        elif now.seal != seal or now.replaced:
             result.pending.append(port)
         if not now.enabled:
             result.enable.append(port)

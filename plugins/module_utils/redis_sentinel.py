@@ -249,6 +249,44 @@ def master_by_roles(roles: Mapping[tuple[str, int], dict[str, str]]) -> tuple[st
     return None
 
 
+def stranger(
+    data: Sequence[Server], here: str, shown: Mapping[str, str], named: tuple[str, int] | None, master_name: str
+) -> tuple[str, str]:
+    """(address, who says so) of a server that is no member and yet master of the set or of this host's data server.
+
+    `shown`: INFO of the data server here, empty if there is none; `named`: whom the Sentinels name.
+    """
+    members = [server.at for server in data]
+    if named and named not in members:
+        return named[0], f"the Sentinels name {named[0]}:{named[1]} as master of {master_name}"
+    if shown.get("role") == "slave":
+        at = shown.get("master_host", ""), int(shown.get("master_port", "0"))
+        if at not in members:
+            return at[0], f"the data server of {here} replicates {at[0]}:{at[1]}"
+    return "", ""
+
+
+FULL = 0.8  # share of maxmemory from which on a server is called full
+
+
+def memory_worry(server: str, shown: Mapping[str, str]) -> str:
+    """What INFO of a data server says about lack of memory, in words with what to do; or ''."""
+    most, used = int(shown.get("maxmemory", 0)), int(shown.get("used_memory", 0))
+    policy, dropped = shown.get("maxmemory_policy", ""), int(shown.get("evicted_keys", 0))
+    if dropped:
+        return (
+            f"{server} has dropped {dropped} keys for want of memory since its start ({policy}): raise "
+            "redis_sentinel_memory"
+        )
+    if most and used >= most * FULL:
+        then = "refuses writes" if policy == "noeviction" else f"drops keys ({policy})"
+        return (
+            f"{server} is {used * 100 // most} % full ({used // 2**20} of {most // 2**20} MiB) and {then} when it is: "
+            "raise redis_sentinel_memory"
+        )
+    return ""
+
+
 # The living cluster ----------------------------------------------------------
 
 

@@ -13,8 +13,9 @@ author: The cloudexit maintainers (@cloudexit)
 description:
   - Writes the template unit, starts and enables the instances that should run, stops and disables those that should
     not, and stops the single process which Debian's package starts by default.
-  - A process that runs is never restarted by this. If it was started from another text of the unit it is reported in
-    RV(pending); a second call with O(restart) restarts such processes one after another and waits for each to answer.
+  - A process that runs is never restarted by this. If it was started from another text of the unit, or before its
+    program was replaced by an upgrade, it is reported in RV(pending); a second call with O(restart) restarts such
+    processes one after another and waits for each to answer.
   - The text of the unit carries a fingerprint into the environment of the processes, so that what is pending is known
     from the processes themselves, whoever changed the file and whenever.
 attributes:
@@ -41,8 +42,8 @@ options:
     elements: int
   restart:
     description:
-      - Restart these processes, if they were started from another text than that of the unit file, one after
-        another. The first that does not answer in time ends it. Nothing else is done then.
+      - Restart those of these processes that are pending, one after another. The first that does not answer in time
+        ends it. Nothing else is done then.
     type: list
     elements: int
   address:
@@ -65,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pending:
-  description: Ports of running processes that were started from another text of the unit.
+  description: Ports of running processes that were started from another text of the unit or from another program.
   returned: always
   type: list
   elements: int
@@ -92,9 +93,11 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import memcached
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.package_upgrade import binary, replaced
 
 UNITS = "/etc/systemd/system"
 PACKAGE_UNIT = "memcached.service"
+STARTED = "ExecMainStartTimestampMonotonic"
 
 
 def read(path: str) -> bytes:
@@ -129,7 +132,7 @@ class Host:
         names = set(re.findall(rf"{re.escape(self.name)}@\d+\.service", text + "\n".join(enabled)))
         if not names:
             return []
-        shown = self.systemctl("show", "--property", "Id,ActiveState,MainPID", *sorted(names))
+        shown = self.systemctl("show", "--property", f"Id,ActiveState,MainPID,ExecStart,{STARTED}", *sorted(names))
         result = []
         for block in shown.strip().split("\n\n"):
             values = dict(line.split("=", 1) for line in block.splitlines())
@@ -140,6 +143,7 @@ class Host:
                     active=values["ActiveState"] in ("active", "activating", "reloading") and pid > 0,
                     enabled=values["Id"] in enabled,
                     seal=memcached.seal_of(read(f"/proc/{pid}/environ"), b"\0") if pid else "",
+                    replaced=replaced(binary(values.get("ExecStart", "")), int(values.get(STARTED) or 0)),
                 )
             )
         return result

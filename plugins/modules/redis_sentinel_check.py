@@ -15,6 +15,7 @@ description:
     it on each replica, and deletes it.
   - Compares what the Sentinels know of each other and of the replicas with the members.
   - Tries every user's password, and that nobody is let in without one.
+  - Warns of servers that are full or have dropped keys.
   - Repeats this until nothing is wrong or O(timeout) has passed.
 extends_documentation_fragment:
   - cloudexit.ha_stack.reads_only
@@ -96,6 +97,7 @@ class Check:
         self.data, self.sentinels = rs.servers(given["data"]), rs.servers(given["sentinels"])
         self.expected = set(given["expected"])
         self.faults: list[str] = []
+        self.worries: list[str] = []
 
     def admin(self, server: rs.Server) -> Client:
         return rs.connect(server, self.given["admin_user"], [self.given["admin_password"]])
@@ -139,8 +141,8 @@ class Check:
             self.faults.append(f"{server.name} knows {others} other Sentinels of {alive - 1}")
         if others > len(self.sentinels) - 1:
             self.faults.append(
-                f"{server.name} remembers {others} other Sentinels, {len(self.sentinels) - 1} are members: on one "
-                f"Sentinel after the other, half a minute apart, SENTINEL RESET {name}"
+                f"{server.name} remembers {others} other Sentinels, {len(self.sentinels) - 1} are members: take those "
+                "that left out of the set, playbooks/remove_node.yml with redis_sentinel_remove"
             )
         if shown["flags"] != "master":
             self.faults.append(f"{server.name} sees the master as {shown['flags']}")
@@ -188,6 +190,11 @@ class Check:
             except RespError:
                 pass
 
+    def look_at_memory(self, server: rs.Server) -> None:
+        with self.admin(server) as ask:
+            if worry := rs.memory_worry(str(server), rs.info(ask("INFO"))):
+                self.worries.append(worry)
+
     def run(self) -> str:
         """Everything; the name of the master."""
         master = self.named_master()
@@ -202,6 +209,7 @@ class Check:
         for server in self.data:
             if server.name in self.expected:
                 self.tried(server, self.let_in, server, self.given["users"])
+                self.tried(server, self.look_at_memory, server)
         for server in self.sentinels:
             if server.name in self.expected:
                 self.tried(server, self.let_in, server, [])
@@ -242,6 +250,8 @@ def main() -> None:
         if not check.faults or waited > module.params["timeout"]:
             break
         time.sleep(1)
+    for worry in check.worries:
+        module.warn(f"redis_sentinel: {worry}")
     module.exit_json(changed=False, faults=list(dict.fromkeys(check.faults)), master=master, waited=round(waited, 1))
 
 

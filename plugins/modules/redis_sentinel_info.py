@@ -62,6 +62,15 @@ unclear:
   description: Why no master can be told from the Sentinels' answers, empty if it can.
   returned: always
   type: str
+stranger:
+  description: Address of a data server that the Sentinels name as master, or that the one here follows, and that is no
+    member; else empty.
+  returned: always
+  type: str
+stranger_says:
+  description: Who says so, in words.
+  returned: always
+  type: str
 maxmemory:
   description: The greatest size of the data server's data in MiB, 0 if it does not run.
   returned: always
@@ -129,8 +138,11 @@ def main() -> None:
         master = rs.elect(answers)
     except rs.NoMaster as err:
         unclear = str(err)
+    stranger, says = rs.stranger(data, given["member"], shown, master, given["master_name"])
     module.exit_json(
         changed=False,
+        stranger=stranger,
+        stranger_says=says,
         data=data_state,
         sentinel=sentinel_state,
         role=shown.get("role", ""),

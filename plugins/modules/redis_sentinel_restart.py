@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_sentinel_restart
-short_description: Restart servers of a Redis Sentinel set one after another, the master last
+short_description: Restart servers of a Redis Sentinel set one after another, the master last, or move the master only
 version_added: 0.1.0
 author: The cloudexit maintainers (@cloudexit)
 description:
@@ -41,6 +41,11 @@ options:
     type: list
     elements: str
     default: []
+  away_from:
+    description: Names of data servers that shall not be master; a master among them is failed over, nothing restarted.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds that a server may take to be back and in step, and a failover to be over.
     type: int
@@ -65,6 +70,10 @@ restarted:
   returned: always
   type: list
   elements: str
+moved:
+  description: Whether another server is master because of O(away_from), or would be.
+  returned: always
+  type: bool
 master:
   description: Name of the master afterwards.
   returned: always
@@ -94,6 +103,7 @@ class Restart:
         self.data, self.sentinels = rs.servers(given["data"]), rs.servers(given["sentinels"])
         self.cluster = rs.Cluster(self.name, self.data, self.sentinels, given["admin_user"], [given["admin_password"]])
         self.restarted: list[str] = []
+        self.moved = False
 
     def fail(self, text: str) -> NoReturn:
         done = ", ".join(self.restarted) or "nothing"
@@ -185,8 +195,7 @@ class Restart:
         others = [s for s in self.data if s != master]
         ready = [s for s in others if not self.wait_quietly(s, master)]
         if not ready:
-            reasons = "; ".join(self.wait_quietly(s, master) for s in others)
-            self.fail(f"no replica could take over from {master}: {reasons}")
+            self.fail(f"no replica could take over from {master}: {self.reasons(others, master)}")
         with self.connect(master) as ask:
             kept = rs.pairs(ask("CONFIG", "GET", "min-replicas-to-write"))["min-replicas-to-write"]
             try:
@@ -204,6 +213,9 @@ class Restart:
         if complaint:
             self.fail(f"the failover from {master} is not over after {self.module.params['timeout']} s: {complaint}")
         return new
+
+    def reasons(self, replicas: list[rs.Server], master: rs.Server) -> str:
+        return "; ".join(self.wait_quietly(s, master) for s in replicas) or "there is none"
 
     def wait_quietly(self, server: rs.Server, master: rs.Server) -> str:
         """Like in_step, an unreachable server being a complaint; a busy master leaves replicas a little behind."""
@@ -257,7 +269,22 @@ class Restart:
             ask("CONFIG", "SET", "min-replicas-to-write", kept)
             ask("CONFIG", "REWRITE")
 
+    def move(self) -> None:
+        """Another master, if the present one shall not be it."""
+        away = self.module.params["away_from"]
+        while (master := self.master()).name in away:
+            stays = [s for s in self.data if s.name not in away]
+            if not any(not self.wait_quietly(s, master) for s in stays):
+                self.fail(f"{master} is master and no other server could take over: {self.reasons(stays, master)}")
+            self.moved = True
+            if self.module.check_mode:
+                return
+            self.switch(master)
+            if complaint := self.wait(functools.partial(self.seen, master)):
+                self.fail(f"after the failover {complaint}")
+
     def run(self) -> None:
+        self.move()
         wanted = self.module.params["restart"]
         if wanted:
             master = self.master()
@@ -293,6 +320,7 @@ def main() -> None:
             **rs.ARGUMENTS,
             "restart": {"type": "list", "elements": "str", "default": []},
             "restart_sentinels": {"type": "list", "elements": "str", "default": []},
+            "away_from": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -302,7 +330,12 @@ def main() -> None:
         restart.run()
     except (OSError, RespError) as err:
         restart.fail(str(err))
-    module.exit_json(changed=bool(restart.restarted), restarted=restart.restarted, master=restart.master().name)
+    module.exit_json(
+        changed=restart.moved or bool(restart.restarted),
+        restarted=restart.restarted,
+        moved=restart.moved,
+        master=restart.master().name,
+    )
 
 
 if __name__ == "__main__":

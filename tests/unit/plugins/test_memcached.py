@@ -40,6 +40,7 @@ def test_a_running_process_is_never_restarted_by_a_plan() -> None:
     decided = plan([11211, 11212], found, "new")
     assert (decided.start, decided.stop, decided.enable, decided.pending) == ([], [], [], [11211])
     assert not decided.changes
+    assert plan([11211], [Instance(11211, True, True, "new", replaced=True)], "new").pending == [11211]
 
 
 def test_missing_processes_are_started_and_surplus_ones_stopped() -> None:

@@ -183,3 +183,33 @@ def test_without_sentinels_only_a_clear_case_names_a_master() -> None:
 def test_flat_answers_become_dicts() -> None:
     assert rs.pairs(["name", "main", "quorum", "2"]) == {"name": "main", "quorum": "2"}
     assert rs.pairs(None) == {}
+
+
+def test_a_master_that_is_no_member_is_a_stranger() -> None:
+    data = [rs.Server("redis1", "192.0.2.21", 6379), rs.Server("redis2", "192.0.2.22", 6379)]
+    follows = replica_of(("192.0.2.9", 6379))
+    assert rs.stranger(data, "redis1", {"role": "master"}, ("192.0.2.21", 6379), "main") == ("", "")
+    assert rs.stranger(data, "redis1", replica_of(("192.0.2.22", 6379)), None, "main") == ("", "")
+    assert rs.stranger(data, "redis1", {}, ("192.0.2.9", 6379), "main") == (
+        "192.0.2.9",
+        "the Sentinels name 192.0.2.9:6379 as master of main",
+    )
+    assert rs.stranger(data, "redis1", follows, ("192.0.2.21", 6379), "main") == (
+        "192.0.2.9",
+        "the data server of redis1 replicates 192.0.2.9:6379",
+    )
+
+
+# INFO of a data server of Redis 8.0.2 with 64 MiB, what counts here
+MEMORY = {"maxmemory": "67108864", "used_memory": "1712640", "maxmemory_policy": "noeviction", "evicted_keys": "0"}
+
+
+def test_a_full_server_is_told_of() -> None:
+    assert rs.memory_worry("redis1", MEMORY) == ""
+    assert rs.memory_worry("redis1", {**MEMORY, "maxmemory": "0"}) == ""
+    assert rs.memory_worry("redis1", {**MEMORY, "used_memory": "60000000"}).startswith(
+        "redis1 is 89 % full (57 of 64 MiB) and refuses writes"
+    )
+    dropping = {**MEMORY, "maxmemory_policy": "volatile-lru"}
+    assert "drops keys (volatile-lru)" in rs.memory_worry("redis1", {**dropping, "used_memory": "60000000"})
+    assert "has dropped 7 keys" in rs.memory_worry("redis1", {**dropping, "evicted_keys": "7"})
