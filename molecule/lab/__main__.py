@@ -32,7 +32,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     __package__ = "lab"
 
-from lab import cache, daemon, images, inventory, link, nodes, power, site, state, uml
+from lab import cache, daemon, images, inventory, link, nodes, power, site, state, uml, wheels
 from lab.definitions import LABEL, LABEL_NAME, Lab, LabError, load
 
 START = time.monotonic()
@@ -53,6 +53,7 @@ def up(lab: Lab) -> None:
     nodes.check_room(lab, client.info()["DockerRootDir"], running)
     with state.lock(f"lab-{lab.name}", shared_by_all_clones=True):
         nodes.ensure_network(client, lab, log)
+    wheels.ensure(lab, log)
     with state.lock("images", shared_by_all_clones=True):
         for release in sorted({*lab.releases, power.RELEASE}):
             images.build(client, log, release)

@@ -65,6 +65,8 @@ class Lab:
     nodes: tuple[Node, ...]
     vips: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    certificates: bool = False
+    wheels: tuple[str, ...] = ()
 
     @property
     def network(self) -> str:
@@ -125,6 +127,8 @@ def parse(document: dict[str, Any], name: str, debian: str | None = None) -> Lab
         nodes=tuple(nodes),
         vips={k: str(subnet[v]) for k, v in entry.get("vips", {}).items()},
         secrets=tuple(entry.get("secrets", ())),
+        certificates=bool(entry.get("certificates", False)),
+        wheels=tuple(entry.get("wheels", ())),
     )
 
 

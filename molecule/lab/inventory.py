@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import state
+from . import certificates, state, wheels
 from .definitions import POWER_ADDRESS, Lab
 
 
@@ -17,9 +17,11 @@ def build(lab: Lab) -> dict[str, Any]:
     for node in lab.nodes:
         for group in node.groups:
             groups.setdefault(group, {"hosts": []})["hosts"].append(node.name)
+    ca, signed = certificates.ensure(lab) if lab.certificates else ("", {})
+    own = {name: {"lab_certificate": text} for name, text in signed.items()}
     return {
         "_meta": {
-            "hostvars": {node.name: {"ansible_host": node.address, **node.variables} for node in lab.nodes},
+            "hostvars": {n.name: {"ansible_host": n.address, **own.get(n.name, {}), **n.variables} for n in lab.nodes},
         },
         "all": {
             "children": ["ungrouped", *groups],
@@ -30,6 +32,8 @@ def build(lab: Lab) -> dict[str, Any]:
                 "lab_name": lab.name,
                 "lab_subnet": str(lab.subnet),
                 "lab_vips": lab.vips,
+                "lab_ca": ca,
+                "lab_cache": str(wheels.CACHE),
                 "lab_secrets": state.lab_secrets(lab),
                 "lab_power_address": lab.at(POWER_ADDRESS),
                 "lab_power_plugs": {node.name: node.container for node in lab.nodes},
