@@ -68,11 +68,16 @@ class OrdersView(View):
         if not since.isdigit():
             return refuse(400, "since must be the number that the page before gave as next")
         mine = Order.objects.filter(guest_email__startswith=prefix, guest_email__endswith=f"@{orders.GUEST_DOMAIN}")
-        page = list(mine.filter(pk__gt=int(since)).order_by("pk").values("pk", "number", "guest_email")[:PAGE])
+        page = list(
+            mine.filter(pk__gt=int(since)).order_by("pk").values("pk", "number", "guest_email", "status")[:PAGE]
+        )
         repeated = mine.order_by().values("guest_email").annotate(times=Count("pk")).filter(times__gt=1).count()
         return JsonResponse(
             {
-                "orders": [{"key": row["guest_email"].split("@")[0], "number": row["number"]} for row in page],
+                "orders": [
+                    {"key": row["guest_email"].split("@")[0], "number": row["number"], "status": row["status"]}
+                    for row in page
+                ],
                 "next": page[-1]["pk"] if len(page) == PAGE else None,
                 "duplicated": repeated,
             }

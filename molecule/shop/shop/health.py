@@ -19,7 +19,7 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 
-from shop import sessions
+from shop import opinions, queue, sessions
 
 
 class HealthMiddleware:
@@ -85,7 +85,35 @@ def page_cache() -> dict[str, Any]:
 
 
 class PoolDegraded(Exception):
-    """Some servers of the cache are away; pages are slower, nothing is wrong."""
+    """Some servers of a pool are away; nothing is wrong yet."""
+
+
+def order_queue() -> dict[str, Any]:
+    """Every broker on its own: the client would hide a dead one."""
+    if not settings.RABBITMQ_SERVERS:
+        return {"where": "at once"}
+    from kombu import Connection
+
+    depth, dead = 0, []
+    for (host, port), url in zip(settings.RABBITMQ_SERVERS, queue.urls(), strict=True):
+        try:
+            with Connection(url, connect_timeout=0.5) as broker:
+                _name, depth, _workers = broker.default_channel.queue_declare(queue.QUEUE, passive=True)
+        except Exception as error:
+            dead.append(f"{host}:{port} ({reason(error)})")
+    if dead:
+        raise PoolDegraded(f"{len(dead)} of {len(settings.RABBITMQ_SERVERS)} brokers away: {', '.join(dead)}")
+    return {"brokers": len(settings.RABBITMQ_SERVERS), "waiting": depth}
+
+
+def opinion_store() -> dict[str, Any]:
+    """Writes: a primary that lost its majority would still read."""
+    if not settings.MONGO_SERVERS:
+        return {"where": "nowhere"}
+    there = opinions.database()
+    there.healthz.replace_one({"_id": "healthz"}, {"asked": time.time()}, upsert=True)
+    host, port = there.client.primary or ("?", "?")
+    return {"primary": f"{host}:{port}"}
 
 
 # name, check, whether the shop cannot do without
@@ -93,6 +121,8 @@ CHECKS: list[tuple[str, Callable[[], dict[str, Any]], bool]] = [
     ("database", database, True),
     ("sessions", session_store, True),
     ("cache", page_cache, False),
+    ("queue", order_queue, False),
+    ("opinions", opinion_store, False),
 ]
 
 

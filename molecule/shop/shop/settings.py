@@ -94,6 +94,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "shop.opinions.ViewsMiddleware",
     "shop.pagecache.PageCacheMiddleware",  # inside of sessions and CSRF, so that it sees who asks
     "django.contrib.flatpages.middleware.FlatpageFallbackMiddleware",
     "oscar.apps.basket.middleware.BasketMiddleware",
@@ -190,6 +191,21 @@ else:
 PAGE_CACHE_SECONDS = environment.integer("PAGE_CACHE_SECONDS", 30)
 PAGE_CACHE_STALE_SECONDS = environment.integer("PAGE_CACHE_STALE_SECONDS", 3600)
 
+# --- the queue to the warehouse; without brokers an order is shipped at once
+RABBITMQ_SERVERS = environment.servers("RABBITMQ_SERVERS")
+RABBITMQ_VHOST = environment.text("RABBITMQ_VHOST", "shop")
+RABBITMQ_USERNAME = environment.text("RABBITMQ_USERNAME", "shop")
+RABBITMQ_PASSWORD = environment.required("RABBITMQ_PASSWORD") if RABBITMQ_SERVERS else ""
+
+# --- opinions; without a set there is no place for them
+MONGO_SERVERS = environment.servers("MONGO_SERVERS")
+MONGO_REPLICA_SET = environment.text("MONGO_REPLICA_SET", "main")
+MONGO_DATABASE = environment.text("MONGO_DATABASE", "shop")
+MONGO_USERNAME = environment.text("MONGO_USERNAME", "shop")
+MONGO_PASSWORD = environment.required("MONGO_PASSWORD") if MONGO_SERVERS else ""
+MONGO_TLS_CA = environment.text("MONGO_TLS_CA")
+MONGO_TIMEOUT_MS = environment.integer("MONGO_TIMEOUT_MS", 500)
+
 # --- files: pictures of the seeded products are static files, present on every web node
 STATIC_URL = "/static/"
 STATIC_ROOT = environment.text("STATIC_ROOT", str(VAR / "static"))
@@ -224,6 +240,7 @@ OSCAR_ORDER_STATUS_PIPELINE = {
     "Cancelled": (),
 }
 OSCAR_LINE_STATUS_PIPELINE = OSCAR_ORDER_STATUS_PIPELINE
+OSCAR_ORDER_STATUS_CASCADE = {status: status for status in OSCAR_ORDER_STATUS_PIPELINE}
 
 # The drill's client may place orders with this token; without it POST /api/orders does not exist.
 ORDER_API_TOKEN = environment.text("ORDER_API_TOKEN")

@@ -160,7 +160,7 @@ class Health(TestCase):
     def test_all_well(self) -> None:
         response = self.deep()
         self.assertEqual((response.status_code, response.json()["status"]), (200, "ok"))
-        self.assertEqual(list(response.json()["backends"]), ["database", "sessions", "cache"])
+        self.assertEqual(list(response.json()["backends"]), ["database", "sessions", "cache", "queue", "opinions"])
 
     def test_a_needed_backend_fails(self) -> None:
         response = self.deep(sessions=sessions.SessionsUnavailable("no master"))

@@ -10,6 +10,8 @@ from django.db import transaction
 from oscar.apps.checkout import mixins
 from oscar.core.loading import get_model
 
+from shop import queue
+
 Source = get_model("payment", "Source")
 StockRecord = get_model("partner", "StockRecord")
 SourceType = get_model("payment", "SourceType")
@@ -30,7 +32,10 @@ class OrderPlacementMixin(mixins.OrderPlacementMixin):
         then to write, in which any two orders of one product meet in a deadlock."""
         records = sorted(line.stockrecord_id for line in basket.all_lines())
         list(StockRecord.objects.select_for_update().filter(pk__in=records).order_by("pk"))
-        return super().place_order(order_number, user, basket, *args, **kwargs)
+        order = super().place_order(order_number, user, basket, *args, **kwargs)
+        # After the commit: a worker must find the order. A process that dies in between has it handed over later.
+        transaction.on_commit(lambda: queue.hand_over(order.number), robust=True)
+        return order
 
     def send_order_placed_email(self, order: Any) -> None:
         """After the commit: no confirmation of an order that was rolled back, and no order lost to a mail server."""
