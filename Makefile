@@ -13,7 +13,7 @@ site: venv ## The whole site on this machine, then the shop's address
 
 .PHONY: drill
 drill: venv ## Cut the power of one node after the other of the running site, while customers order
-	$(BIN)/python molecule/site/drill.py
+	$(BIN)/python molecule/site/drill.py --rerun each
 
 .PHONY: test
 test: venv ## Every check and test (STEPS="lint unit redis_sentinel" for some of them)

@@ -26,7 +26,7 @@ SECRET = re.compile(r"(?:^|_)(?:passwords?|secrets?|key|secret_environment)$")
 # Entry points that a user or a playbook calls by name; any other room is private to main.
 CALLABLE = (
     *("main", "endpoints", "preflight", "verify", "restart", "rollback", "replica", "replace", "switchover"),
-    *("upgrade", "drbd_verify", "backup", "restore", "benchmark"),
+    *("upgrade", "drbd_verify", "backup", "restore", "benchmark", "votes", "remove_node"),
 )
 
 

@@ -2,19 +2,21 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Cuts the power of the running site's nodes, one after the other, while customers order.
 
-    drill.py [web] [lb] [memcached] [redis] [mysql]      all of them, in this order, or those named
+    drill.py [web] [lb] [memcached] [redis] [rabbitmq] [mongo] [mysql]      all of them, in this order, or those named
 
 For each fault: who is the victim is asked of the site itself; orders flow (orders.py); the power is cut; it is restored
-when orders flow again; then all must become healthy, every acknowledged order must be there, once, and another run of
-playbooks/site.yml must change nothing and move no master. Results: .lab/reports/drills.json and drills.md.
+when orders flow again; then all must become healthy, every acknowledged order must be there, once, and shipped by a
+worker. After the last fault, or after each (--rerun each), another run of playbooks/site.yml must change nothing and
+move no master. Results: .lab/reports/drills.json and drills.md.
 
-Exit status 1: an acknowledged order is lost or doubled, a run changed something, a master moved. 2: the drill itself
-could not be done.
+Exit status 1: an acknowledged order is lost, doubled or not shipped, a run changed something, a master moved. 2: the
+drill itself could not be done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import subprocess
 import sys
@@ -108,8 +110,27 @@ class Site:
                 return node.name
         raise DrillError(f"Sentinel says that the master is {address}, which is no node of the site")
 
+    def mongo_primary(self) -> str:
+        """As a web node that answers sees it."""
+        for node in self.members("web"):
+            with contextlib.suppress(OSError, orders.http.client.HTTPException):
+                shop = orders.Shop(f"http://{self.lab.node(node).address}", "", 5)
+                _status, answer = shop.ask("GET", "/healthz/deep")
+                at = answer["backends"]["opinions"].get("primary", "")
+                return next((n.name for n in self.lab.nodes if n.address == at.rpartition(":")[0]), "none")
+        raise DrillError("no web node answers /healthz/deep")
+
+    def queue_leader(self) -> str:
+        """The node that leads the queue of orders."""
+        for node in self.members("rabbitmq"):
+            with contextlib.suppress(DrillError):
+                leader = self.ssh(node, "rabbitmqctl --quiet list_queues -p shop --no-table-headers leader", 30).strip()
+                return next(n.name for n in self.lab.nodes if n.address == leader.rpartition("@")[2])
+        raise DrillError("no RabbitMQ node answers; ask one: rabbitmq-diagnostics cluster_status")
+
     def masters(self) -> dict[str, str]:
         return {
+            "mongo primary": self.mongo_primary(),
             "lb VIP": self.vip_holder("lb"),
             "mysql VIP": self.vip_holder("mysql"),
             "redis master": self.redis_master(),
@@ -180,6 +201,8 @@ FAULTS = [
     Fault("lb", "the active balancer loses power", lambda s: s.vip_holder("lb"), lambda s, n: s.power("off", n)),
     Fault("memcached", "a memcached process is killed", lambda s: s.members("memcached")[0], kill_memcached),
     Fault("redis", "the Redis master loses power", Site.redis_master, lambda s, n: s.power("off", n)),
+    Fault("rabbitmq", "the leader of the orders' queue loses power", Site.queue_leader, lambda s, n: s.power("off", n)),
+    Fault("mongo", "the MongoDB primary loses power", Site.mongo_primary, lambda s, n: s.power("off", n)),
     Fault(
         "mysql", "the active database node loses power", lambda s: s.vip_holder("mysql"), lambda s, n: s.power("off", n)
     ),
@@ -252,6 +275,7 @@ def drill(site: Site, fault: Fault, rate: float, workers: int) -> dict[str, Any]
         "what": fault.what,
         "victim": victim,
         **result,
+        "unshipped": orders.unshipped(url, token, probe.run),
         "gap_s": round(gap, 2),
         "whole_again_s": round(rejoined, 1) if rejoined is not None else None,
         "complaints": complaints,
@@ -277,9 +301,9 @@ def rerun(site: Site, name: str) -> dict[str, Any]:
 
 def table(results: list[dict[str, Any]]) -> str:
     lines = [
-        "| fault | victim | longest gap | attempted | acknowledged | lost | doubled | repeated "
+        "| fault | victim | longest gap | attempted | acknowledged | lost | doubled | not shipped | repeated "
         "| whole again | site.yml again: changed | moved |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:
         again = r.get("rerun")
@@ -289,13 +313,13 @@ def table(results: list[dict[str, Any]]) -> str:
         whole = f"{r['whole_again_s']:.0f} s" if r["whole_again_s"] is not None else "no"
         lines.append(
             f"| {r['what']} | {r['victim']} | {r['gap_s']:.1f} s | {r['attempted']} | {r['acknowledged']} "
-            f"| {r['lost']} | {r['duplicated']} | {r['repeated']} | {whole} | {rerun_text} |"
+            f"| {r['lost']} | {r['duplicated']} | {r['unshipped']} | {r['repeated']} | {whole} | {rerun_text} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def failures(result: dict[str, Any]) -> list[str]:
-    found = [f"{result[what]} {what}" for what in ("lost", "unexpected", "duplicated") if result[what]]
+    found = [f"{result[what]} {what}" for what in ("lost", "unexpected", "duplicated", "unshipped") if result[what]]
     if result["whole_again_s"] is None:
         found.append(f"not whole {HEALTHY} s after: {'; '.join(result['complaints'])}")
     again = result.get("rerun", {})
@@ -310,7 +334,7 @@ def main() -> int:
     parser.add_argument("faults", nargs="*", metavar="FAULT", help=", ".join(names))
     parser.add_argument("--rate", type=float, default=10, help="orders a second")
     parser.add_argument("--workers", type=int, default=6, help="customers")
-    parser.add_argument("--no-rerun", action="store_true", help="leave out the runs of site.yml")
+    parser.add_argument("--rerun", choices=("each", "last", "none"), default="last", help="site.yml after which faults")
     arguments = parser.parse_args()
     unknown = set(arguments.faults) - set(names)
     if unknown:
@@ -323,12 +347,11 @@ def main() -> int:
         raise DrillError("the site is not whole, so nothing is cut: " + "; ".join(complaints))
     results: list[dict[str, Any]] = []
     try:
-        for fault in FAULTS:
-            if arguments.faults and fault.name not in arguments.faults:
-                continue
+        chosen = [fault for fault in FAULTS if not arguments.faults or fault.name in arguments.faults]
+        for fault in chosen:
             result = drill(site, fault, arguments.rate, arguments.workers)
             results.append(result)
-            if not arguments.no_rerun:
+            if arguments.rerun == "each" or (arguments.rerun == "last" and fault is chosen[-1]):
                 result["rerun"] = rerun(site, fault.name)
             outcome.save("drills", results, table(results))
             print(table([result]), flush=True)

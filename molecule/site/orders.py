@@ -28,7 +28,7 @@ from collections import Counter
 from collections.abc import Iterable
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote, urlsplit
 
 # Orders of one product wait for each other at its stock, so the customers like different things.
@@ -204,11 +204,19 @@ class Probe:
             self._giving_up.wait(0.2)
 
 
-def stored(url: str, token: str, run: str, patience: float = 90) -> tuple[list[tuple[str, str]], int]:
-    """Key and number of every order of a run that the shop has, and how many keys it has more than once."""
+class Order(NamedTuple):
+    """An order as the shop has it."""
+
+    key: str
+    number: str
+    status: str
+
+
+def stored(url: str, token: str, run: str, patience: float = 90) -> tuple[list[Order], int]:
+    """Every order of a run that the shop has, and how many keys it has more than once."""
     shop = Shop(url, token, 15)
     deadline = time.monotonic() + patience
-    found: list[tuple[str, str]] = []
+    found: list[Order] = []
     since: int | None = 0
     duplicated = 0
     while since is not None:
@@ -218,7 +226,7 @@ def stored(url: str, token: str, run: str, patience: float = 90) -> tuple[list[t
         except (OSError, http.client.HTTPException) as error:
             status, answer, problem = 0, {}, kind(error)
         if status == 200:
-            found += [(order["key"], order["number"]) for order in answer["orders"]]
+            found += [Order(order["key"], order["number"], order["status"]) for order in answer["orders"]]
             since, duplicated = answer["next"], answer["duplicated"]
         elif time.monotonic() > deadline:
             raise ProbeError(f"the orders cannot be read back: {problem}")
@@ -228,13 +236,23 @@ def stored(url: str, token: str, run: str, patience: float = 90) -> tuple[list[t
     return found, duplicated
 
 
+def unshipped(url: str, token: str, run: str, patience: float = 120) -> int:
+    """How many orders of a run the workers have not shipped, once none is left or the patience is over."""
+    deadline = time.monotonic() + patience
+    while True:
+        left = sum(order.status != "Shipped" for order in stored(url, token, run)[0])
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(2)
+
+
 def longest_gap(begin: float, end: float, times: Iterable[float]) -> tuple[float, float]:
     """The longest time without an acknowledgement, and when it began, in seconds from the beginning."""
     moments = [begin, *sorted(t for t in times if begin <= t <= end), end]
     return max((later - earlier, earlier - begin) for earlier, later in itertools.pairwise(moments))
 
 
-def analyse(events: list[dict[str, Any]], orders: list[tuple[str, str]], duplicated: int) -> dict[str, Any]:
+def analyse(events: list[dict[str, Any]], orders: list[Order], duplicated: int) -> dict[str, Any]:
     """What became of a run. Raises ProbeError if the log does not tell of a whole one."""
     first = events[0] if events else {}
     if first.get("event") != "start" or events[-1]["event"] != "end":
@@ -246,8 +264,8 @@ def analyse(events: list[dict[str, Any]], orders: list[tuple[str, str]], duplica
     if not acks:
         raise ProbeError(f"none of {len(tries)} orders was acknowledged: {dict(errors(events))}")
     numbers: dict[str, list[str]] = {}
-    for key, number in orders:
-        numbers.setdefault(key, []).append(number)
+    for order in orders:
+        numbers.setdefault(order.key, []).append(order.number)
     # An order that is there under another number than the acknowledged one is lost as well.
     lost = [n for n, ack in acks.items() if ack["number"] not in numbers.get(f"{run}{n}", [])]
     attempted = {f"{run}{n}" for n in tries}

@@ -22,6 +22,10 @@ import orders
 from lab import outcome
 
 
+def order(key: str, number: str) -> orders.Order:
+    return orders.Order(key, number, "Shipped")
+
+
 def log(acks: dict[int, float], tries: int = 4, end: bool = True) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = [{"event": "start", "t": 0.0, "run": "r-"}]
     events += [{"event": "try", "n": n, "t": float(n)} for n in range(1, tries + 1)]
@@ -35,41 +39,41 @@ def log(acks: dict[int, float], tries: int = 4, end: bool = True) -> list[dict[s
 class TestAnalyse:
     def test_all_well(self) -> None:
         result = orders.analyse(
-            log({1: 1.5, 2: 2.5, 3: 9.5, 4: 9.6}), [(f"r-{n}", f"{100 + n}") for n in range(1, 5)], 0
+            log({1: 1.5, 2: 2.5, 3: 9.5, 4: 9.6}), [order(f"r-{n}", f"{100 + n}") for n in range(1, 5)], 0
         )
         assert (result["attempted"], result["acknowledged"], result["lost"]) == (4, 4, 0)
         assert (result["longest_gap_s"], result["longest_gap_at_s"]) == (7.0, 2.5)
         assert not orders.failed(result)
 
     def test_lost(self) -> None:
-        result = orders.analyse(log({1: 1.5, 2: 2.5}), [("r-1", "101")], 0)
+        result = orders.analyse(log({1: 1.5, 2: 2.5}), [order("r-1", "101")], 0)
         assert (result["lost"], result["lost_keys"]) == (1, ["r-2"])
         assert orders.failed(result)
 
     def test_another_number_than_the_acknowledged_one_is_lost(self) -> None:
-        assert orders.analyse(log({1: 1.5}), [("r-1", "999")], 0)["lost"] == 1
+        assert orders.analyse(log({1: 1.5}), [order("r-1", "999")], 0)["lost"] == 1
 
     def test_placed_without_our_hearing_of_it_is_no_failure(self) -> None:
-        result = orders.analyse(log({1: 1.5}), [("r-1", "101"), ("r-2", "102")], 0)
+        result = orders.analyse(log({1: 1.5}), [order("r-1", "101"), order("r-2", "102")], 0)
         assert result["placed_but_not_acknowledged"] == 1
         assert not orders.failed(result)
 
     @pytest.mark.parametrize(
         ("stored", "counted", "what"),
         [
-            ([("r-1", "101"), ("r-77", "177")], 0, "unexpected"),
-            ([("r-1", "101"), ("r-1", "102")], 0, "duplicated"),
-            ([("r-1", "101")], 1, "duplicated"),
+            ([order("r-1", "101"), order("r-77", "177")], 0, "unexpected"),
+            ([order("r-1", "101"), order("r-1", "102")], 0, "duplicated"),
+            ([order("r-1", "101")], 1, "duplicated"),
         ],
     )
-    def test_more_than_was_ordered(self, stored: list[tuple[str, str]], counted: int, what: str) -> None:
+    def test_more_than_was_ordered(self, stored: list[orders.Order], counted: int, what: str) -> None:
         result = orders.analyse(log({1: 1.5}), stored, counted)
         assert result[what] == 1
         assert orders.failed(result)
 
     def test_a_client_that_died_does_not_pass(self) -> None:
         with pytest.raises(orders.ProbeError, match="the client died"):
-            orders.analyse(log({1: 1.5}, end=False), [("r-1", "101")], 0)
+            orders.analyse(log({1: 1.5}, end=False), [order("r-1", "101")], 0)
         with pytest.raises(orders.ProbeError, match="none of 4 orders was acknowledged"):
             orders.analyse(log({}), [], 0)
 
@@ -104,7 +108,12 @@ class FakeShop(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.answer(
-            200, {"orders": [{"key": k, "number": n} for k, n in self.placed.items()], "next": None, "duplicated": 0}
+            200,
+            {
+                "orders": [{"key": k, "number": n, "status": "Shipped"} for k, n in self.placed.items()],
+                "next": None,
+                "duplicated": 0,
+            },
         )
 
     def answer(self, status: int, body: dict[str, Any]) -> None:
@@ -190,12 +199,14 @@ class TestDrill:
         assert not drill.flowing([], 10.0)
 
     def test_what_fails_a_drill(self) -> None:
-        good = {"fault": "lb", "lost": 0, "unexpected": 0, "duplicated": 0, "whole_again_s": 9.0, "complaints": []}
+        counted = {"lost": 0, "unexpected": 0, "duplicated": 0, "unshipped": 0}
+        good = {"fault": "lb", **counted, "whole_again_s": 9.0, "complaints": []}
         assert drill.failures(good) == []
-        bad = {**good, "lost": 2, "whole_again_s": None, "complaints": ["lb2 is not online"]}
+        bad = {**good, "lost": 2, "unshipped": 3, "whole_again_s": None, "complaints": ["lb2 is not online"]}
         bad["rerun"] = {"changed": ["lb1: x"], "moved": ["lb VIP: lb1 → lb2"]}
         assert drill.failures(bad) == [
             "lb: 2 lost",
+            "lb: 3 unshipped",
             "lb: not whole 240 s after: lb2 is not online",
             "lb: site.yml changed lb1: x",
             "lb: site.yml moved lb VIP: lb1 → lb2",
