@@ -2,12 +2,13 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Cuts the power of the running site's nodes, one after the other, while customers order.
 
-    drill.py [web] [lb] [memcached] [redis] [rabbitmq] [mongo] [mysql]      all of them, in this order, or those named
+    drill.py [FAULT …]      all of them, or those named: web lb memcached redis rabbitmq queue mongo opinions mysql
 
 For each fault: who is the victim is asked of the site itself; orders flow (orders.py); the power is cut; it is restored
 when orders flow again; then all must become healthy, every acknowledged order must be there, once, and shipped by a
-worker. After the last fault, or after each (--rerun each), another run of playbooks/site.yml must change nothing and
-move no master. Results: .lab/reports/drills.json and drills.md.
+worker. While the queue or MongoDB is away altogether, the shop must say so and go on. After the last fault, or after
+each (--rerun each), another run of playbooks/site.yml must change nothing and move no master. Results:
+.lab/reports/drills.json and drills.md.
 
 Exit status 1: an acknowledged order is lost, doubled or not shipped, a run changed something, a master moved. 2: the
 drill itself could not be done.
@@ -182,6 +183,31 @@ class Site:
                 found.append(f"{node}: /healthz/deep says {status} {bad}")
         return found
 
+    def unsaid(self, fault: Fault) -> list[str]:
+        """What the shop, without one of its backends, does not say or do as it should."""
+        shop = orders.Shop(f"https://{self.lab.vips['lb']}", "", 10)
+        try:
+            status, answer = shop.ask("GET", "/healthz/deep")
+            _status, catalogue = shop.page("/catalogue/")
+            product = re.search(r'href="(/catalogue/[^"/]+_\d+/)"', catalogue)
+            if product is None:
+                return ["/catalogue/ shows no product"]
+            # Nobody has asked for it like this, so that no cache has it.
+            page, text = shop.page(f"{product[1]}?drill={time.time_ns()}")
+        except (OSError, orders.http.client.HTTPException) as error:
+            return [f"the shop does not answer: {orders.kind(error)}"]
+        finally:
+            shop.close()
+        backend = answer.get("backends", {}).get(fault.away, {})
+        found = []
+        if (status, answer.get("status"), backend.get("ok")) != (200, "degraded", False):
+            found.append(f"/healthz/deep says {status} {answer.get('status')}, of {fault.away} {backend}")
+        if page != 200:
+            found.append(f"{product[1]} has the status {page}")
+        if fault.notice not in text:
+            found.append(f"{product[1]} does not say {fault.notice!r}")
+        return found
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -189,11 +215,27 @@ class Fault:
     what: str
     victim: Callable[[Site], str]
     cut: Callable[[Site, str], None]
+    away: str = ""  # the backend that /healthz/deep must miss meanwhile
+    notice: str = ""  # what a product's page must say meanwhile
 
 
 def kill_memcached(site: Site, node: str) -> None:
     """The oldest of the node's memcached processes, with no time to say goodbye."""
     site.ssh(node, "kill -KILL $(pgrep -o -x memcached)")
+
+
+def darken(group: str) -> Callable[[Site, str], None]:
+    """Every node of a tier loses power."""
+
+    def cut(site: Site, _victims: str) -> None:
+        for node in site.members(group):
+            site.power("off", node)
+
+    return cut
+
+
+def together(group: str) -> Callable[[Site], str]:
+    return lambda site: ", ".join(site.members(group))
 
 
 FAULTS = [
@@ -202,7 +244,12 @@ FAULTS = [
     Fault("memcached", "a memcached process is killed", lambda s: s.members("memcached")[0], kill_memcached),
     Fault("redis", "the Redis master loses power", Site.redis_master, lambda s, n: s.power("off", n)),
     Fault("rabbitmq", "the leader of the orders' queue loses power", Site.queue_leader, lambda s, n: s.power("off", n)),
+    Fault("queue", "every RabbitMQ node loses power", together("rabbitmq"), darken("rabbitmq"), "queue"),
     Fault("mongo", "the MongoDB primary loses power", Site.mongo_primary, lambda s, n: s.power("off", n)),
+    Fault(
+        *("opinions", "every MongoDB node with data loses power", together("mongo"), darken("mongo"), "opinions"),
+        notice="Reviews are away for the moment",
+    ),
     Fault(
         "mysql", "the active database node loses power", lambda s: s.vip_holder("mysql"), lambda s, n: s.power("off", n)
     ),
@@ -251,8 +298,9 @@ def drill(site: Site, fault: Fault, rate: float, workers: int) -> dict[str, Any]
             wait(probe, OUTAGE, lambda: False)
             back = wait(probe, RECOVERY, lambda: flowing(probe.acknowledged, time.monotonic()))
             say("orders flow" if back is not None else f"no orders for {RECOVERY} s")
-            if victim in site.powered_off:
-                site.power("on", victim)
+            unsaid = site.unsaid(fault) if fault.away else []
+            for node in list(site.powered_off):
+                site.power("on", node)
             restored = time.monotonic()
             complaints: list[str] = []
 
@@ -279,6 +327,7 @@ def drill(site: Site, fault: Fault, rate: float, workers: int) -> dict[str, Any]
         "gap_s": round(gap, 2),
         "whole_again_s": round(rejoined, 1) if rejoined is not None else None,
         "complaints": complaints,
+        "unsaid": unsaid,
         "masters_before": before,
         "masters_after": site.masters(),
     }
@@ -322,6 +371,7 @@ def failures(result: dict[str, Any]) -> list[str]:
     found = [f"{result[what]} {what}" for what in ("lost", "unexpected", "duplicated", "unshipped") if result[what]]
     if result["whole_again_s"] is None:
         found.append(f"not whole {HEALTHY} s after: {'; '.join(result['complaints'])}")
+    found += result["unsaid"]
     again = result.get("rerun", {})
     found += [f"site.yml changed {what}" for what in again.get("changed", [])]
     found += [f"site.yml moved {what}" for what in again.get("moved", [])]

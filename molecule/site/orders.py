@@ -67,6 +67,19 @@ class Shop:
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Status and answer. OSError and http.client.HTTPException pass through; the connection is then gone."""
+        status, raw = self._exchange(method, path, body)
+        try:
+            answer = json.loads(raw)
+        except ValueError:
+            answer = {}
+        return status, answer if isinstance(answer, dict) else {}
+
+    def page(self, path: str) -> tuple[int, str]:
+        """Status and text of a page."""
+        status, raw = self._exchange("GET", path, None)
+        return status, raw.decode(errors="replace")
+
+    def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         host, port = self._target
         if self._connection is None:
             self._connection = (
@@ -86,11 +99,7 @@ class Shop:
             morsel = SimpleCookie(cookie).get("sessionid")
             if morsel is not None:
                 self.session = morsel.value
-        try:
-            answer = json.loads(raw)
-        except ValueError:
-            answer = {}
-        return response.status, answer if isinstance(answer, dict) else {}
+        return response.status, raw
 
 
 def kind(error: Exception) -> str:
