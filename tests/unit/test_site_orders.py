@@ -200,14 +200,16 @@ class TestDrill:
 
     def test_what_fails_a_drill(self) -> None:
         counted = {"lost": 0, "unexpected": 0, "duplicated": 0, "unshipped": 0}
-        good = {"fault": "lb", **counted, "whole_again_s": 9.0, "complaints": []}
+        good = {"fault": "lb", **counted, "whole_again_s": 9.0, "complaints": [], "unsaid": []}
         assert drill.failures(good) == []
         bad = {**good, "lost": 2, "unshipped": 3, "whole_again_s": None, "complaints": ["lb2 is not online"]}
+        bad["unsaid"] = ["/healthz/deep says 200 ok"]
         bad["rerun"] = {"changed": ["lb1: x"], "moved": ["lb VIP: lb1 → lb2"]}
         assert drill.failures(bad) == [
             "lb: 2 lost",
             "lb: 3 unshipped",
             "lb: not whole 240 s after: lb2 is not online",
+            "lb: /healthz/deep says 200 ok",
             "lb: site.yml changed lb1: x",
             "lb: site.yml moved lb VIP: lb1 → lb2",
         ]
