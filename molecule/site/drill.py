@@ -111,12 +111,16 @@ class Site:
                 return node.name
         raise DrillError(f"Sentinel says that the master is {address}, which is no node of the site")
 
+    def health(self, node: str) -> tuple[int, dict[str, Any]]:
+        """Status and answer of a web node's /healthz/deep. OSError and http.client.HTTPException pass through."""
+        with contextlib.closing(orders.Shop(f"http://{self.lab.node(node).address}", "", 5)) as shop:
+            return shop.ask("GET", "/healthz/deep")
+
     def mongo_primary(self) -> str:
         """As a web node that answers sees it."""
         for node in self.members("web"):
             with contextlib.suppress(OSError, orders.http.client.HTTPException):
-                shop = orders.Shop(f"http://{self.lab.node(node).address}", "", 5)
-                _status, answer = shop.ask("GET", "/healthz/deep")
+                _status, answer = self.health(node)
                 at = answer["backends"]["opinions"].get("primary", "")
                 return next((n.name for n in self.lab.nodes if n.address == at.rpartition(":")[0]), "none")
         raise DrillError("no web node answers /healthz/deep")
@@ -170,14 +174,11 @@ class Site:
     def _shop(self) -> list[str]:
         found: list[str] = []
         for node in self.members("web"):
-            shop = orders.Shop(f"http://{self.lab.node(node).address}", "", 5)
             try:
-                status, answer = shop.ask("GET", "/healthz/deep")
+                status, answer = self.health(node)
             except (OSError, orders.http.client.HTTPException) as error:
                 found.append(f"{node}: {orders.kind(error)}")
                 continue
-            finally:
-                shop.close()
             bad = {name: b.get("error") for name, b in answer.get("backends", {}).items() if not b["ok"]}
             if status != 200 or bad:
                 found.append(f"{node}: /healthz/deep says {status} {bad}")

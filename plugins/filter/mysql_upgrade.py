@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils import package_upgrade
 
 DOCUMENTATION = r"""
 name: mysql_upgrade
@@ -69,10 +69,10 @@ MYSQL_LTS = [(5, 7), (8, 0), (8, 4), (9, 7)]
 
 def release(version: str) -> tuple[int, ...]:
     """Numbers of the upstream release: 1:10.11.14-0+deb12u2 is (10, 11, 14)."""
-    match = re.match(r"(?:\d+:)?(\d+(?:\.\d+)+)", version)
-    if not match:
-        raise AnsibleFilterError(f"mysql_upgrade: {version!r} is not a version of a server's package")
-    return tuple(int(part) for part in match.group(1).split("."))
+    try:
+        return package_upgrade.release(version)
+    except ValueError:
+        raise AnsibleFilterError(f"mysql_upgrade: {version!r} is not a version of a server's package") from None
 
 
 def series(version: str) -> str:
