@@ -5,15 +5,23 @@ COLLECTION := .lab/collections/ansible_collections/cloudexit/ha_stack
 
 .PHONY: help
 help: ## This list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: site
 site: venv ## The whole site on this machine, then the shop's address
 	$(BIN)/python molecule/lab site
 
 .PHONY: drill
-drill: venv ## Cut the power of one node after the other of the running site, while customers order
-	$(BIN)/python molecule/site/drill.py --rerun each
+drill: venv ## Faults on every tier of the running site, under real clients; the report is .lab/reports/drill/report.html
+	$(BIN)/ansible-playbook playbooks/drill.yml -i inventories/lab
+
+.PHONY: times
+times: venv ## Where the time of a run goes that has nothing to do on the running site, by role and task
+	$(BIN)/python molecule/site/times.py
+
+.PHONY: interrupt
+interrupt: venv ## Kill the controller twenty times in the middle of site.yml on the running site, then run it to the end
+	$(BIN)/python molecule/site/interrupt.py --parts
 
 .PHONY: test
 test: venv ## Every check and test (STEPS="lint unit redis_sentinel" for some of them)

@@ -47,8 +47,9 @@ def _all(options: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def called(role: str, *folders: Path) -> set[str]:
     """The entry points of a role that playbooks and roles outside it call."""
     pattern = re.compile(rf"name: cloudexit\.ha_stack\.{role}\n\s+tasks_from: (\S+)")
-    files = [file for folder in folders for file in folder.rglob("*.yml")]
-    return {entry for file in files for entry in pattern.findall(file.read_text(encoding="utf-8"))}
+    texts = [file.read_text(encoding="utf-8") for folder in folders for file in folder.rglob("*.yml")]
+    looked = any(re.search(rf"look_role: {role}\b", text) for text in texts)  # by playbooks/tasks/look.yml
+    return {entry for text in texts for entry in pattern.findall(text)} | ({"preflight"} if looked else set())
 
 
 def _bare_conditions(role: Path, options: dict[str, Any]) -> list[str]:

@@ -47,23 +47,26 @@ def up(lab: Lab) -> None:
     if not daemon.installed():
         # What cannot work on this machine is said before a package comes onto it.
         nodes.check_room(lab, daemon.DOCKER_ROOT)
-        nodes.check_subnet(lab, nodes.routes())
+        for subnet in lab.subnets:
+            nodes.check_subnet(lab, subnet, nodes.routes())
     client = daemon.ensure(log)
     running = {node.name for node in client.containers.list(filters={"label": LABEL}, ignore_removed=True)}
     nodes.check_room(lab, client.info()["DockerRootDir"], running)
     with state.lock(f"lab-{lab.name}", shared_by_all_clones=True):
-        nodes.ensure_network(client, lab, log)
+        nodes.ensure_networks(client, lab, log)
     wheels.ensure(lab, log)
     with state.lock("images", shared_by_all_clones=True):
         for release in sorted({*lab.releases, power.RELEASE}):
             images.build(client, log, release)
-        for release in sorted({node.release for node in lab.nodes if node.kind == "vm"}):
-            uml.build(client, log, release)
+        for release, nftables in sorted({(node.release, node.nftables) for node in lab.nodes if node.kind == "vm"}):
+            uml.build(client, log, release, nftables)
         cache.build(client, log)
     with state.lock(f"lab-{lab.name}", shared_by_all_clones=True):
+        nodes.ensure_routed(client, lab)
         nodes.ensure_services(client, lab, log)
         for node in lab.nodes:
             nodes.ensure_node(client, lab, node, log)
+    daemon.raise_limits()
     nodes.wait_ssh(lab.nodes)
     log(f"lab {lab.name}: {len(lab.nodes)} nodes answer")
 

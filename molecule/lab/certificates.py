@@ -69,7 +69,7 @@ def ensure(lab: Lab) -> tuple[str, dict[str, str]]:
         assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
         nodes = {}
         for node in lab.nodes:
-            path = folder / f"{node.name}.pem"
+            path = folder / f"{node.name}-{node.address}.pem"
             nodes[node.name] = _ready(path)
             if not nodes[node.name]:
                 key = ec.generate_private_key(ec.SECP256R1())

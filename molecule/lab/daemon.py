@@ -31,6 +31,9 @@ LIMITS = {
     # A process in a guest is one of the host, with a mapping for almost each page that it uses. With the default
     # of 65530 a database that had used 256 MiB crashed («stub syscall type 1 failed» in the guest's kernel log).
     "mappings": (Path("/proc/sys/vm/max_map_count"), 1048576),
+    # With the older control groups all nodes weigh as much as one process of this machine: while Ansible worked,
+    # guests were seen to stand still for 6 s. There from Docker's first container on.
+    "cpu_shares": (Path("/sys/fs/cgroup/cpu/docker/cpu.shares"), 2048),
 }
 DOCKER_ROOT = "/var/lib/docker"
 PACKAGES = {
@@ -140,6 +143,8 @@ def connect() -> docker.DockerClient:
 def raise_limits() -> None:
     """Give the nodes what LIMITS says; what was before is remembered for `undo`."""
     for name, (file, wanted) in LIMITS.items():
+        if not file.exists():
+            continue
         now = int(file.read_text(encoding="ascii"))
         if now < wanted and os.geteuid() == 0:
             _remember(**{name: now})
@@ -203,7 +208,7 @@ def undo(log) -> None:
             time.sleep(0.1)
     for name, (file, _wanted) in LIMITS.items():
         before = _host_state().get(name)
-        if isinstance(before, int):
+        if isinstance(before, int) and file.exists():
             file.write_text(str(before), encoding="ascii")
     packages = _packages()
     if packages:

@@ -52,8 +52,10 @@ def rules(lab: Lab, to: Iterable[str], port: Iterable[str], one_way: bool) -> st
     if addresses:
         whom = [f"{{ {', '.join(addresses)} }}"]
     else:
-        spared = ", ".join(lab.at(number) for number in (HOST_ADDRESS, POWER_ADDRESS, CACHE_ADDRESS))
-        whom = [str(lab.subnet), f"!= {{ {spared} }}"]
+        own = (HOST_ADDRESS, POWER_ADDRESS, CACHE_ADDRESS)
+        spared = ", ".join(network.at(number) for network in lab.homes for number in own)
+        subnets = [str(network.subnet) for network in lab.homes]
+        whom = [subnets[0] if len(subnets) == 1 else f"{{ {', '.join(subnets)} }}", f"!= {{ {spared} }}"]
     lines = [f"table {TABLE}", f"delete table {TABLE}", f"table {TABLE} {{"]
     for hook, side in (("egress", "daddr"),) if one_way else (("egress", "daddr"), ("ingress", "saddr")):
         lines += [f"chain {hook} {{", f'type filter hook {hook} device "eth0" priority 0']

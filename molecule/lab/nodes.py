@@ -22,20 +22,24 @@ from docker.models.containers import Container
 from . import cache, images, power, state, uml
 from .definitions import (
     CACHE_ADDRESS,
+    HOST_ADDRESS,
     LABEL,
     LABEL_CLONE,
     LABEL_DEFINITION,
     LABEL_NAME,
     LABEL_POWER,
+    LABEL_ROUTED,
     POWER_ADDRESS,
     ROOT,
     Lab,
     LabError,
+    Network,
     Node,
 )
 from .files import archive
 
 Log = Callable[[str], None]
+MARK = "cloudexit-lab-"  # the comment of a lab's rules in this machine's iptables, with its name
 CONTAINER_MEMORY = 400  # MiB a plain node of the site was seen to use at most, rounded up
 DISK_GIB = 1.0  # GiB a node was seen to write, rounded up
 
@@ -72,40 +76,91 @@ def routes() -> list[dict[str, Any]]:
     return json.loads(shown)
 
 
-def check_subnet(lab: Lab, found: list[dict[str, Any]]) -> None:
+def check_subnet(lab: Lab, subnet: ipaddress.IPv4Network, found: list[dict[str, Any]]) -> None:
     """`found` is the output of `ip -json route`; the lab's own bridge must be gone from it."""
     for route in found:
         destination = route.get("dst", "default")
         if destination == "default":
             continue
-        if ipaddress.ip_network(destination, strict=False).overlaps(lab.subnet):
+        if ipaddress.ip_network(destination, strict=False).overlaps(subnet):
             raise LabError(
-                f"lab {lab.name}: subnet {lab.subnet} overlaps {destination} on {route.get('dev')}: "
+                f"lab {lab.name}: subnet {subnet} overlaps {destination} on {route.get('dev')}: "
                 f"remove that route or change `subnet` of {lab.name} in molecule/nodes.yml"
             )
 
 
-def ensure_network(client: docker.DockerClient, lab: Lab, log: Log) -> None:
-    for network in client.networks.list(names=[lab.network]):
-        if network.name == lab.network:
-            clone = network.attrs["Labels"].get(LABEL_CLONE, str(ROOT))
+def ensure_networks(client: docker.DockerClient, lab: Lab, log: Log) -> None:
+    for network in (lab.network(), *lab.networks.values()):
+        ensure_network(client, lab, network, log)
+
+
+def routed_rules(lab: Lab) -> list[str]:
+    """iptables' words of what Docker must leave alone: with br_netfilter, it takes what a router of the lab passes on
+    for its own way out, and puts this machine's address into it."""
+    inner = [network for network in lab.networks.values() if network.router]
+    outer = [network for network in (lab.network(), *lab.networks.values()) if not network.router and not network.bare]
+    mark = f"-m comment --comment {MARK}{lab.name}"
+    return [f"POSTROUTING -s {one.subnet} -d {other.subnet} {mark} -j ACCEPT" for one in outer for other in inner]
+
+
+def on_host(client: docker.DockerClient, image: str, script: str) -> None:
+    """A script of this machine's programs in its own network, which a member of Docker's group cannot run himself."""
+    client.containers.run(
+        image,
+        entrypoint=["chroot", "/host", "sh", "-ec"],
+        command=[script],
+        network_mode="host",
+        cap_add=["NET_ADMIN"],
+        volumes={"/": {"bind": "/host", "mode": "ro"}},
+        labels={LABEL: "1"},
+        remove=True,
+    )
+
+
+def ensure_routed(client: docker.DockerClient, lab: Lab) -> None:
+    found = routed_rules(lab)
+    if found:
+        nat = "iptables -w -t nat"
+        lines = [f"{nat} -C {rule} 2>/dev/null || {nat} -I {rule}" for rule in found]
+        on_host(client, images.name(power.RELEASE), "\n".join(lines))
+
+
+def forget_routed(client: docker.DockerClient, lab_name: str | None) -> None:
+    """Without the rules of a lab, or of all."""
+    image = images.name(power.RELEASE)
+    if client.images.list(name=image):
+        mark = f"{MARK}{lab_name} " if lab_name else MARK
+        script = f"iptables-save -t nat | grep -F '{mark}' | sed 's/^-A/-D/' | xargs -rL1 iptables -w -t nat"
+        on_host(client, image, script)
+
+
+def ensure_network(client: docker.DockerClient, lab: Lab, network: Network, log: Log) -> None:
+    for found in client.networks.list(names=[network.name]):
+        if found.name == network.name:
+            clone = found.attrs["Labels"].get(LABEL_CLONE, str(ROOT))
             if clone != str(ROOT):
                 raise LabError(
                     f"lab {lab.name} was made from {clone}, whose keys its nodes know: "
                     f"`molecule/lab down {lab.name}` (here or there) removes them, then run the same again"
                 )
-            config = network.attrs["IPAM"]["Config"]
-            if config and config[0]["Subnet"] == str(lab.subnet):
+            config = found.attrs["IPAM"]["Config"]
+            if config and config[0]["Subnet"] == str(network.subnet):
                 return
-            raise LabError(f"network {lab.network} has another subnet than {lab.subnet}: molecule/lab down {lab.name}")
-    check_subnet(lab, routes())
-    log(f"network {lab.network} {lab.subnet}")
-    pool = docker.types.IPAMPool(subnet=str(lab.subnet), gateway=lab.at(1))
+            raise LabError(
+                f"network {network.name} has another subnet than {network.subnet}: molecule/lab down {lab.name}"
+            )
+    check_subnet(lab, network.subnet, routes())
+    log(f"network {network.name} {network.subnet}")
+    pool = docker.types.IPAMPool(subnet=str(network.subnet), gateway=network.at(HOST_ADDRESS))
+    # Where there is a router, this machine is none.
+    options = {"com.docker.network.bridge.enable_ip_masquerade": "false"} if network.router else {}
     client.networks.create(
-        lab.network,
+        network.name,
         driver="bridge",
+        internal=network.internal,
+        options=options,
         ipam=docker.types.IPAMConfig(pool_configs=[pool]),
-        labels={**lab.labels, LABEL_CLONE: str(ROOT)},
+        labels={**lab.labels, LABEL_CLONE: str(ROOT), **({LABEL_ROUTED: "1"} if network.router else {})},
         check_duplicate=True,
     )
 
@@ -122,27 +177,63 @@ def container_args(node: Node) -> dict[str, Any]:
     }
 
 
+NETWORK_UNIT = """[Unit]
+Description=Interfaces and way out of this node of the lab
+DefaultDependencies=no
+Before=network-pre.target network.target ssh.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -e /usr/local/sbin/lab-network
+"""
+
+
+def network_files(lab: Lab, node: Node) -> dict[str, tuple[str, int]]:
+    """What makes a container's interfaces and routes at each boot what its entry says, where Docker does otherwise."""
+    lines = []
+    for name, address in node.links.items():
+        # Docker gives further interfaces their names by chance.
+        lines += [
+            f"old=$(ip -4 -o address | awk '$4 ~ \"^{address}/\" {{print $2}}')",
+            f'if [ "$old" != {name} ]; then ip link set "$old" down; ip link set "$old" name {name}; fi',
+            f"ip link set {name} up",
+        ]
+    gateway = lab.gateway(node)
+    if gateway == "none":
+        lines.append("ip route flush default")
+    elif node.links or gateway != lab.network(node.network).at(HOST_ADDRESS):
+        lines.append(f"ip route replace default via {gateway}")
+    if node.routes:
+        lines.append("mount -o remount,rw /proc/sys")
+    if not lines:
+        return {}
+    return {
+        "usr/local/sbin/lab-network": ("\n".join([*lines, ""]), 0o755),
+        "etc/systemd/system/lab-network.service": (NETWORK_UNIT, 0o644),
+        "etc/systemd/system/sysinit.target.d/lab.conf": ("[Unit]\nWants=lab-network.service\n", 0o644),
+    }
+
+
 def files_for(lab: Lab) -> dict[str, tuple[str, int]]:
     """Path → (content, mode) of what differs from lab to lab and so is not in the image."""
+    packages = cache.node_files(lab.network(lab.cache).at(CACHE_ADDRESS))
     return {
         "root/.ssh/authorized_keys": (state.client_key().with_suffix(".pub").read_text(encoding="utf-8"), 0o600),
         "etc/ssh/ssh_host_ed25519_key": (state.host_key().read_text(encoding="utf-8"), 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (state.host_key().with_suffix(".pub").read_text(encoding="utf-8"), 0o644),
-        **{path.lstrip("/"): (text, mode) for path, (text, mode) in cache.node_files(lab.at(CACHE_ADDRESS)).items()},
+        **{path.lstrip("/"): (text, mode) for path, (text, mode) in packages.items()},
     }
 
 
 def _create(
-    client: docker.DockerClient, lab: Lab, name: str, hostname: str, address: str, args: dict[str, Any]
+    client: docker.DockerClient, lab: Lab, name: str, hostname: str, network: str, address: str, args: dict[str, Any]
 ) -> Container:
-    networking = {
-        lab.network: client.api.create_endpoint_config(ipv4_address=address, aliases=[hostname]),
-    }
+    networking = {network: client.api.create_endpoint_config(ipv4_address=address, aliases=[hostname])}
     labels = {**args.pop("labels", {}), **lab.labels}
     return client.containers.create(
         name=name,
         hostname=hostname,
-        network=lab.network,
+        network=network,
         networking_config=networking,
         labels=labels,
         detach=True,
@@ -178,27 +269,39 @@ def ensure_node(client: docker.DockerClient, lab: Lab, node: Node, log: Log) -> 
     else:
         log(f"node {node.name} {node.address} Debian {node.release}{' with a kernel of its own' * (node.kind == 'vm')}")
         vm = node.kind == "vm"
-        args = uml.container_args(node, uml.guest(client, node.release)) if vm else container_args(node)
+        args = (
+            uml.container_args(lab, node, uml.guest(client, node.release, node.nftables))
+            if vm
+            else container_args(node)
+        )
         args["labels"] = {LABEL_POWER: lab.name, LABEL_DEFINITION: node.definition}
-        container = _create(client, lab, node.container, node.name, node.address, args)
-        seed = archive(files_for(lab))
-        container.put_archive("/", archive(uml.files(seed)) if vm else seed)
+        home = lab.network(node.network).name
+        container = _create(client, lab, node.container, node.name, home, node.address, args)
+        for name, address in node.links.items():
+            client.networks.get(lab.networks[name].name).connect(container, ipv4_address=address)
+        files = files_for(lab)
+        container.put_archive("/", archive(uml.files(archive(files)) if vm else files | network_files(lab, node)))
     if container.status != "running":
         container.start()
 
 
 def ensure_services(client: docker.DockerClient, lab: Lab, log: Log) -> None:
-    """The power switch, and the shared package cache's leg in this lab's network."""
+    """The power switch in each network that has nodes, and the shared package cache's leg in one."""
     name = power.container_name(lab.name)
     container = find_started(client, name)
     if container is None:
-        log(f"power switch {lab.at(POWER_ADDRESS)}")
-        container = _create(client, lab, name, "power", lab.at(POWER_ADDRESS), power.container_args(lab.name))
+        home, *others = lab.homes
+        log(f"power switch {home.at(POWER_ADDRESS)}")
+        arguments = power.container_args(lab.name)
+        container = _create(client, lab, name, "power", home.name, home.at(POWER_ADDRESS), arguments)
+        for network in others:
+            client.networks.get(network.name).connect(container, ipv4_address=network.at(POWER_ADDRESS))
         container.put_archive("/", archive(power.files()))
     if container.status != "running":
         container.start()
     with state.lock("cache", shared_by_all_clones=True):
-        cache.ensure(client, log, lab.network, lab.at(CACHE_ADDRESS))
+        network = lab.network(lab.cache)
+        cache.ensure(client, log, network.name, network.at(CACHE_ADDRESS))
 
 
 def wait_ssh(nodes: Iterable[Node], timeout: float = 90) -> None:
@@ -225,11 +328,15 @@ def remove(client: docker.DockerClient, lab_name: str | None, log: Log) -> None:
     for container in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
         log(f"removing {container.name}")
         container.remove(force=True, v=True)
+    routed = False
     for network in client.networks.list(filters={"label": label}):
         network.reload()
+        routed = routed or LABEL_ROUTED in network.attrs["Labels"]
         for endpoint in network.attrs.get("Containers", {}):
             network.disconnect(endpoint, force=True)
         network.remove()
+    if routed:
+        forget_routed(client, lab_name)
 
 
 def remove_images(client: docker.DockerClient, log: Log) -> None:

@@ -1,6 +1,9 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""`make site`: nodes, site.yml, verify.yml, then where the shop is. Each step timed, each failure with its reason."""
+"""`make site`: nodes, what a site has elsewhere, site.yml, verify.yml, then where the shop is.
+
+Each step is timed, each failure comes with its reason.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,11 @@ def reasons(output: str) -> list[str]:
     return list(dict.fromkeys(line.strip() for line in output.splitlines() if REASON.match(line)))
 
 
-def playbook(lab: Lab, name: str, *arguments: str) -> str:
-    """Run a playbook of the collection on the lab, shown and logged; its output, or LabError if it fails."""
+def playbook(lab: Lab, name: str, *arguments: str, folder: str = "playbooks") -> str:
+    """Run a playbook on the lab, by default the collection's, shown and logged; its output, or LabError."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     log_file = REPORTS / f"{lab.name}-{name}.log"
-    command = [str(BIN / "ansible-playbook"), f"playbooks/{name}.yml", "-i", "inventories/lab", *arguments]
+    command = [str(BIN / "ansible-playbook"), f"{folder}/{name}.yml", "-i", "inventories/lab", *arguments]
     environment = {**os.environ, "LAB_NAME": lab.name, "PYTHONUNBUFFERED": "1"}
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
     lines: list[str] = []
@@ -47,7 +50,7 @@ def playbook(lab: Lab, name: str, *arguments: str) -> str:
     if run.returncode:
         found = "\n  ".join(reasons(output)[-6:]) or "see the log"
         raise LabError(
-            f"playbooks/{name}.yml failed:\n  {found}\n"
+            f"{folder}/{name}.yml failed:\n  {found}\n"
             f"  log: {log_file.relative_to(ROOT)}\n"
             f"  try: run the same again, it goes on where it stopped; look at a node with "
             f"`molecule/lab ssh {lab.name} NODE`; start over with `molecule/lab down {lab.name}`"
@@ -64,6 +67,7 @@ def build(lab: Lab, up: Callable[[Lab], None]) -> None:
     """All of `make site`. Times go to .lab/reports/site-times.json, too."""
     steps: list[tuple[str, Callable[[], object]]] = [
         ("nodes", lambda: up(lab)),
+        ("origin", lambda: playbook(lab, "origin", folder="molecule/site")),
         ("site.yml", lambda: playbook(lab, "site")),
         ("verify.yml", lambda: playbook(lab, "verify")),
     ]
@@ -87,7 +91,7 @@ def summary(lab: Lab) -> str:
             *rows,
             *vips,
             "",
-            f"The shop: https://{lab.vips['lb']}/   (the certificate is the lab's own)",
+            f"The shop: https://{lab.vips['shop']}/   (the certificate is the lab's own)",
             f"Cut a node's power: .lab/venv/bin/python molecule/lab power off {lab.name} db1   (on: restore it)",
             "Passwords: .lab/secrets.json",
         ]

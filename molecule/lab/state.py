@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -14,10 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from .definitions import STATE, Lab
 
 SSH = STATE / "ssh"
 SECRETS = STATE / "secrets.json"
+WIREGUARD = "wireguard_"
 
 
 @contextlib.contextmanager
@@ -57,8 +61,27 @@ def known_hosts() -> Path:
     return path
 
 
+def _new_secret(name: str) -> str:
+    if name.startswith(WIREGUARD):
+        return base64.b64encode(secrets.token_bytes(32)).decode()
+    return secrets.token_urlsafe(24)
+
+
+def public_keys(known: dict[str, str]) -> dict[str, str]:
+    """What `wg pubkey` makes of those of a lab's secrets that are WireGuard's."""
+    found = {}
+    for name, key in known.items():
+        if name.startswith(WIREGUARD):
+            private = X25519PrivateKey.from_private_bytes(base64.b64decode(key))
+            found[name] = base64.b64encode(private.public_key().public_bytes_raw()).decode()
+    return found
+
+
 def lab_secrets(lab: Lab) -> dict[str, str]:
-    """The lab's generated passwords by name; made on first use, kept until .lab is removed."""
+    """The lab's generated secrets by name; made on first use, kept until .lab is removed.
+
+    Passwords, and WireGuard's private keys under names that begin with C(wireguard_).
+    """
     with lock("secrets"):
         known: dict[str, dict[str, str]] = {}
         if SECRETS.exists():
@@ -66,7 +89,7 @@ def lab_secrets(lab: Lab) -> dict[str, str]:
         mine = known.setdefault(lab.name, {})
         missing = [name for name in lab.secrets if name not in mine]
         if missing:
-            mine.update({name: secrets.token_urlsafe(24) for name in missing})
+            mine.update({name: _new_secret(name) for name in missing})
             fresh = SECRETS.with_suffix(".new")
             with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
                 json.dump(known, out, indent=1)

@@ -18,7 +18,7 @@ from typing import Any
 import docker
 
 from . import images
-from .definitions import LABEL, RELEASES, LabError, Node
+from .definitions import LABEL, RELEASES, Lab, LabError, Node
 from .files import archive
 
 REPOSITORY = "cloudexit-lab/uml"
@@ -27,6 +27,8 @@ HERE = Path(__file__).parent / "guest"
 PACKAGES = ("user-mode-linux", "iproute2", "util-linux", "e2fsprogs", "kmod", "tar", "procps")
 DISK_SIZE = "6G"
 RESOLV_CONF = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+# What building modules of nftables needs; those of Debian's own UML kernel know bridges only.
+MODULE_PACKAGES = ("gcc", "make", "flex", "bison", "bc", "xz-utils", "libc6-dev")
 PUBLIC_DNS = ("1.1.1.1", "8.8.8.8")  # where the host's own server is on its loopback; Docker does the same
 
 
@@ -42,13 +44,43 @@ def image() -> str:
     return f"{REPOSITORY}:{_hash(*PACKAGES)}"
 
 
-def guest(client: docker.DockerClient, release: str) -> str:
+def guest(client: docker.DockerClient, release: str, nftables: bool = False) -> str:
     """File name of the guest's root file system in the volume; another one for each kernel, whose modules it holds."""
+    more = modules() if nftables else ""
     kernel = client.images.get(image()).id
-    return f"guest-{release}-{_hash(kernel, images.definition(release), _text('build.sh'), _text('node.sh'))}.ext4"
+    return (
+        f"guest-{release}-{_hash(kernel, images.definition(release), _text('build.sh'), _text('node.sh'), more)}.ext4"
+    )
 
 
-def build(client: docker.DockerClient, log, release: str) -> None:
+def modules() -> str:
+    """File name in the volume of the modules that Debian's UML kernel lacks."""
+    return f"nftables-{_hash(image(), *MODULE_PACKAGES, _text('modules.sh'))}.tar"
+
+
+def build_modules(client: docker.DockerClient, log) -> None:
+    """The modules of nftables, where they are not there yet."""
+    tool = client.containers.create(
+        image(),
+        command=["sh", "/modules.sh", modules(), *MODULE_PACKAGES],
+        volumes={VOLUME: {"bind": "/images", "mode": "rw"}},
+        labels={LABEL: "1"},
+    )
+    try:
+        tool.put_archive("/", archive({"modules.sh": ('[ ! -s "/images/$1" ]', 0o755)}))
+        tool.start()
+        if tool.wait()["StatusCode"]:
+            return
+        log("building the modules of nftables for guests that are firewalls: a minute or two, once")
+        tool.put_archive("/", archive({"modules.sh": (_text("modules.sh"), 0o755)}))
+        tool.start()
+        if tool.wait(timeout=1200)["StatusCode"]:
+            raise LabError(f"building the modules of nftables failed:\n{tool.logs().decode()[-3000:]}")
+    finally:
+        tool.remove(force=True)
+
+
+def build(client: docker.DockerClient, log, release: str, nftables: bool = False) -> None:
     """The container's image and the guest's root file system; each built only if its definition is new."""
     if not client.images.list(name=image()):
         log("building the image of nodes with kernels of their own")
@@ -57,7 +89,9 @@ def build(client: docker.DockerClient, log, release: str) -> None:
         images.import_debian(client, image(), "sid", PACKAGES, options, 'CMD ["/boot.sh"]')
         images.drop_others(client, image())
     client.volumes.create(VOLUME, labels={LABEL: "1"})
-    _build_guest(client, log, release)
+    if nftables:
+        build_modules(client, log)
+    _build_guest(client, log, release, nftables)
 
 
 def _in_use(client: docker.DockerClient) -> list[str]:
@@ -67,12 +101,14 @@ def _in_use(client: docker.DockerClient) -> list[str]:
     return sorted({Path(value).name for name, _equals, value in variables if name == "NODE_GUEST"})
 
 
-def _build_guest(client: docker.DockerClient, log, release: str) -> None:
-    file = guest(client, release)
-    keep = {*_in_use(client), *(guest(client, known) for known in RELEASES)} - {file}
+def _build_guest(client: docker.DockerClient, log, release: str, nftables: bool) -> None:
+    file = guest(client, release, nftables)
+    known = (guest(client, release, nft) for release in RELEASES for nft in (False, True))
+    keep = {*_in_use(client), *known, modules()} - {file}
     tool = client.containers.create(
         image(),
         command=["sh", "/build.sh", file, DISK_SIZE, *sorted(keep)],
+        environment={"MODULES": f"/images/{modules()}" if nftables else ""},
         volumes={VOLUME: {"bind": "/images", "mode": "rw"}},
         labels={LABEL: "1"},
         network_mode="none",
@@ -84,7 +120,7 @@ def _build_guest(client: docker.DockerClient, log, release: str) -> None:
         tool.start()
         if tool.wait()["StatusCode"]:
             return
-        log(f"building the file system of Debian {release} guests")
+        log(f"building the file system of Debian {release} guests{' with nftables' * nftables}")
         tool.put_archive(
             "/", archive({"build.sh": (_text("build.sh"), 0o755), "root/.node": (_text("node.sh"), 0o755)})
         )
@@ -121,9 +157,10 @@ def files(seed: bytes) -> dict[str, tuple[str | bytes, int]]:
     return {"boot.sh": (_text("boot.sh"), 0o755), "seed.tar": (seed, 0o600)}
 
 
-def container_args(node: Node, guest_file: str) -> dict[str, Any]:
+def container_args(lab: Lab, node: Node, guest_file: str) -> dict[str, Any]:
     """Arguments of docker's create for a node of kind vm, without its files."""
     cpus = sorted(os.sched_getaffinity(0))
+    bare = [address for name, address in node.links.items() if lab.networks[name].bare]
     return {
         "image": image(),
         "environment": {
@@ -133,9 +170,14 @@ def container_args(node: Node, guest_file: str) -> dict[str, Any]:
             "NODE_DISKS": " ".join(node.disks),
             "NODE_CPU": str(cpus[node.index % len(cpus)]),
             "NODE_DNS": ",".join(resolvers()),
+            "NODE_GATEWAY": lab.gateway(node),
+            "NODE_LINKS": " ".join([node.address, *node.links.values()]),
+            "NODE_BARE": " ".join(bare),
             "TMPDIR": "/uml",
         },
         "stop_signal": "SIGKILL",
+        # A kernel that stands still is taken for dead by its neighbours.
+        "cpu_shares": 4096,
         "cap_add": ["NET_ADMIN"],
         "devices": ["/dev/net/tun"],
         "tmpfs": {"/uml": f"exec,size={node.memory + 256}m"},

@@ -6,8 +6,11 @@
 
 Each client publishes numbered persistent messages to a quorum queue of its own, one confirm after the other, to the
 member that the drill is going to hurt and that leads the queue: the worst case. Afterwards all messages are read back
-through another member. Settings come as JSON on standard input: endpoints, user, password, vhost, lab, rto. Results:
-.lab/reports/rabbitmq.json and rabbitmq.md. Exit status 1 if a confirmed message is lost or a gap is too long.
+through another member. Settings come as JSON on standard input: endpoints, user, password, vhost, lab, inventory, and
+in seconds rto, rto_silent (for a leader that falls silent) and detected (after which a silent member is given up at the
+latest); `mirrored` where there are classic mirrored queues, by a policy for names that begin so. Results:
+.lab/reports/rabbitmq.json and rabbitmq.md. Exit status 1 if a confirmed message is lost or a gap is too long, judged by
+the load (outcome.slowness).
 """
 
 from __future__ import annotations
@@ -35,8 +38,7 @@ from lab import outcome, records, remote  # noqa: E402
 from lab.definitions import LabError, Node, load  # noqa: E402
 
 PATIENCE = 1.0  # seconds that a client waits for a confirm, or for a connection, before it tries another member
-HANG = 22.0  # seconds: longer than net_ticktime and a quarter, so that the others give the member up
-CUT = 25.0  # seconds of a cut link, the same
+LONGER = 3.0  # seconds that a member is silent after the others have given it up
 PID = "/var/lib/rabbitmq/mnesia/*.pid"
 BEFORE, AFTER = 2.0, 4.0  # seconds of writing before the fault, and without an error after it
 LIMIT = 90.0  # seconds after which a client that is not served is given up
@@ -45,6 +47,10 @@ cd /var/lib/rabbitmq
 echo 'true = length(rabbit_nodes:all_running()) =:= COUNT,
   true = rabbit_quorum_queue:list_with_minimum_quorum() =:= [].' |
   runuser -u rabbitmq -- env HOME=$PWD erl_call -name $(basename {PID} .pid) -timeout 10 -e | grep -q 'ok, true'
+"""
+IN_STEP = r"""
+rabbitmqctl --quiet list_queues -p VHOST name synchronised_slave_pids |
+  awk -F '\t' '$1 == "QUEUE" && gsub("<", "", $2) == COUNT' | grep -q .
 """
 COLUMNS = ("attempted", "acknowledged", "lost", "unexpected", "duplicated", "gap", "allowed")
 
@@ -71,9 +77,9 @@ def deadline(seconds: float) -> Iterator[None]:
 class Client:
     """A publisher which goes to the next member of its list when one does not do what it should."""
 
-    def __init__(self, given: dict[str, Any], queue: str, first: str) -> None:
+    def __init__(self, given: dict[str, Any], queue: str, first: str, kind: str = "quorum") -> None:
         at = [item["address"] for item in given["endpoints"]].index(first)
-        self.given, self.queue = given, queue
+        self.given, self.queue, self.kind = given, queue, kind
         self.hosts = given["endpoints"][at:] + given["endpoints"][:at]
         self.connection: pika.BlockingConnection | None = None
         self.channel: Any = None
@@ -117,9 +123,10 @@ class Client:
         self.hosts = self.hosts[1:] + self.hosts[:1]
 
     def declare(self) -> None:
-        """A quorum queue that is led where this client is."""
+        """A queue that is led where this client is."""
         connection = self.connect(self.hosts[0])
-        arguments = {"x-queue-type": "quorum", "x-queue-leader-locator": "client-local"}
+        locator = "x-queue-leader-locator" if self.kind == "quorum" else "x-queue-master-locator"
+        arguments = {"x-queue-type": self.kind, locator: "client-local"}
         connection.channel().queue_declare(self.queue, durable=True, arguments=arguments)
         connection.close()
 
@@ -220,18 +227,23 @@ class Drills:
         victims: dict[str, Node],
         allowed: float | None = None,
         mend: Callable[[], Any] = lambda: None,
+        queue: tuple[str, str] = ("drill", "quorum"),
     ) -> None:
         """Clients at these members, the fault, all messages read through a member that was not hurt.
 
-        `mend` is what somebody has to do before the cluster is whole; clients are served before that.
+        `mend` is what somebody has to do before the cluster is whole; clients are served before that. `queue`: how the
+        queues' names begin, and their type.
         """
+        start, kind = queue
         run = uuid.uuid4().hex[:8]
-        clients = {who: Client(self.given, f"drill.{run}.{who}", node.address) for who, node in victims.items()}
+        clients = {who: Client(self.given, f"{start}.{run}.{who}", node.address, kind) for who, node in victims.items()}
         for client in clients.values():
             client.declare()
         done = write(clients, fault)
         mend()
         self.whole()
+        if kind == "classic":
+            self.in_step([client.queue for client in clients.values()])
         for who, client in clients.items():
             client.drop()
             attempted, acknowledged, errors, _begin, end = done[who]
@@ -243,7 +255,8 @@ class Drills:
                 "gap": round(records.gap(times, times[0], end), 2),
                 "errors": errors,
             }
-            row["allowed"] = self.given["rto"] if allowed is None else allowed
+            # as long as the machine is loaded: clients and nodes share it
+            row["allowed"] = round((self.given["rto"] if allowed is None else allowed) * outcome.slowness(), 1)
             self.rows[f"{name}, {who}" if len(clients) > 1 else name] = row
             print(f"{name} {who}: {row}", file=sys.stderr, flush=True)
 
@@ -251,22 +264,25 @@ class Drills:
         node = self.nodes[0]
         self.play("process killed", lambda: remote.run(node, f"kill -9 $(cat {PID})"), {"client": node})
 
-    def hang(self, seconds: float = HANG) -> None:
-        node = self.nodes[1]
+    def hang(self, seconds: float = 0) -> None:
+        """For so long, or for so long that the others give the member up."""
+        node, given_up = self.nodes[1], not seconds
+        seconds = seconds or self.given["detected"] + LONGER
 
         def stop() -> None:
             remote.run(node, f"kill -STOP $(cat {PID})")
             time.sleep(seconds)
             remote.run(node, f"kill -CONT $(cat {PID})")
 
-        # Longer than net_ticktime: both sides hold each other for lost until the role restarts the node.
-        mend = self.run_again if seconds >= HANG else lambda: None
-        self.play(f"process hung for {seconds:g} s", stop, {"client": node}, 2 * self.given["rto"], mend)
+        # Both sides then hold each other for lost until the role restarts the node.
+        mend = self.run_again if given_up else lambda: None
+        name = f"process hung for {seconds:.0f} s" + (", longer than net_ticktime" if given_up else "")
+        self.play(name, stop, {"client": node}, self.given["rto_silent"], mend)
 
     def short(self) -> None:
         self.hang(3)
 
-    def power(self) -> None:
+    def power(self, name: str = "power cut", queue: tuple[str, str] = ("drill", "quorum")) -> None:
         """The cable goes dead first: a container that is killed still says goodbye."""
         node = self.nodes[2]
 
@@ -276,18 +292,30 @@ class Drills:
             time.sleep(8)
             self.command("power", "on", self.lab.name, node.name)
 
-        self.play("power cut", cut, {"client": node}, 2 * self.given["rto"])
+        self.play(name, cut, {"client": node}, self.given["rto_silent"], queue=queue)
+
+    def mirrored(self) -> None:
+        """The same for a classic queue that a policy mirrors."""
+        self.power("power cut, classic mirrored queue", ("mirrored", "classic"))
+
+    def in_step(self, queues: list[str]) -> None:
+        """Until every other member has a mirror of these queues that is in step."""
+        for queue in queues:
+            script = IN_STEP.replace("VHOST", self.given["vhost"]).replace("QUEUE", queue)
+            _until(functools.partial(remote.run, self.nodes[0], script.replace("COUNT", str(len(self.nodes) - 1))))
 
     def partition(self) -> None:
         """One member sees nobody, a client at it and one at the others."""
         node, other = self.nodes[0], self.nodes[1]
+        seconds = self.given["detected"] + LONGER
 
         def cut() -> None:
             self.command("link", "cut", self.lab.name, node.name, "--to", *(n.name for n in self.nodes if n != node))
-            time.sleep(CUT)
+            time.sleep(seconds)
             self.command("link", "restore", self.lab.name, node.name)
 
-        self.play(f"partition for {CUT:g} s", cut, {"minority": node, "majority": other}, 2 * self.given["rto"])
+        clients = {"minority": node, "majority": other}
+        self.play(f"partition for {seconds:.0f} s", cut, clients, self.given["rto_silent"])
 
     def rolling(self) -> None:
         def restart() -> None:
@@ -309,7 +337,7 @@ DRILLS = ("kill", "short", "hang", "power", "partition", "rolling")
 
 
 def _until(what: Callable[[], Any], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * outcome.slowness()
     while True:
         try:
             what()
@@ -330,7 +358,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 def main() -> int:
     given = json.load(sys.stdin)
     drills = Drills(given)
-    for name in sys.argv[1:] or DRILLS:
+    for name in sys.argv[1:] or (*DRILLS, *(["mirrored"] if given["mirrored"] else [])):
         drills.whole()
         getattr(drills, name)()
     shown = table(drills.rows)

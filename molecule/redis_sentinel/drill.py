@@ -9,8 +9,9 @@
     drill.py faults NAME FAULT…      kill, hang, power, partition of the master, one after the other, each mended and
                                      counted once the set is whole again; a table in .lab/reports/NAME.md
 
-Clients come through the Sentinels as redis-py does. Under `faults` there are two kinds, and each kind twice: one asks
-the Sentinels for the master, the other stays with the old one, as a client on its side of a cut does.
+Clients come through the Sentinels as redis-py does. Under `faults` there are two kinds, and each kind three times: one
+asks for the master as redis-py does, the first Sentinel that answers; one asks all of them (the README's client); one
+stays with the old master, as a client on its side of a cut does.
 
     plain   a write is acknowledged when the master says so
     wait    when WAIT 1 says that one replica has it
@@ -23,6 +24,7 @@ or a master that was cut off took writes for longer than max_lag allows. Times a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -37,7 +39,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "molecule"))
@@ -55,21 +57,36 @@ HOLD = {"kill": 0.0, "hang": 6.0, "power": 5.0, "partition": 10.0}  # seconds un
 WAIT_MS = 300
 
 
+class Newest(Sentinel):
+    """Asks every Sentinel and believes the newest configuration, not the first answer: a Sentinel that is cut off
+    together with the old master knows no better until it is back."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        found = []
+        for sentinel in self.sentinels:
+            with contextlib.suppress(RedisError):
+                found.append(sentinel.sentinel_master(service_name))
+        newest = max(found, key=lambda state: int(state["config-epoch"]), default=None)
+        if not newest or not self.check_master_state(newest, service_name):
+            raise MasterNotFoundError(f"no Sentinel knows a master of {service_name} that works")
+        return newest["ip"], int(newest["port"])
+
+
 class Set:
     """The set as its clients see it."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         self.given = given
         self.slowness = outcome.slowness()
-        self.sentinels = Sentinel(
-            [(item["address"], item["port"]) for item in given["sentinels"]],
-            sentinel_kwargs={"password": given["sentinel_password"], **PATIENCE},
-        )
+        at = [(item["address"], item["port"]) for item in given["sentinels"]]
+        secret = {"password": given["sentinel_password"], **PATIENCE}
+        self.sentinels = Sentinel(at, sentinel_kwargs=secret)
+        self.newest = Newest(at, sentinel_kwargs=secret)
 
-    def master(self) -> Redis:
+    def master(self, sentinels: Sentinel | None = None) -> Redis:
         """The master, whichever it is when a connection is made."""
         given = self.given
-        return self.sentinels.master_for(
+        return (sentinels or self.sentinels).master_for(
             given["master_name"], username=given["user"], password=given["password"], **PATIENCE
         )
 
@@ -140,6 +157,24 @@ def wait(client: Redis, key: str) -> Writer:
         return bool(pipe.execute()[1] >= 1)
 
     return Writer(write, (RedisError,))
+
+
+def again(writer: Writer, client: Redis) -> Writer:
+    """The writer's client asks for the master again after whatever was not acknowledged: a master that is cut off
+    refuses to write (NOREPLICAS) and keeps its connections."""
+    send = writer.write
+
+    def write(number: int) -> bool:
+        taken = False
+        try:
+            taken = send(number)
+        finally:
+            if not taken:
+                client.connection_pool.disconnect()
+        return taken
+
+    writer.write = write
+    return writer
 
 
 def found(client: Redis, key: str) -> list[int]:
@@ -216,11 +251,17 @@ def suffer(cluster: Set, fault: str) -> dict[str, Any]:
     cluster.whole()
     victim = cluster.master_name()
     run = f"drill:{uuid.uuid4().hex[:8]}"
-    writers = {
-        f"{place}, {kind.__name__}": kind(cluster.master() if place == "asks" else cluster.server(victim), f"{run}:{i}")
-        for i, (place, kind) in enumerate([(p, k) for p in ("asks", "stays") for k in (plain, wait)])
-    }
-    keys = {name: f"{run}:{i}" for i, name in enumerate(writers)}
+    writers, keys = {}, {}
+    for place in ("asks", "asks all", "stays"):
+        for kind in (plain, wait):
+            client = cluster.server(victim) if place == "stays" else cluster.master()
+            if place == "asks all":
+                client = cluster.master(cluster.newest)
+            name = f"{place}, {kind.__name__}"
+            keys[name] = f"{run}:{len(keys)}"
+            writers[name] = kind(client, keys[name])
+            if place == "asks all":
+                again(writers[name], client)
     for writer in writers.values():
         writer.start()
     time.sleep(BEFORE)
@@ -258,8 +299,10 @@ def judge(cluster: Set, result: dict[str, Any]) -> list[str]:
             said.append(f"{client['duplicated']} records are there twice ({name})")
         if not client["acknowledged"]:
             said.append(f"nothing was acknowledged ({name})")
-    if (waited := result["clients"]["asks, plain"]["gap"]) > given["rto"] * cluster.slowness:
-        said.append(f"clients waited {waited} s, more than {given['rto']} s times {cluster.slowness:.1f} for the load")
+    # Who believes the Sentinel on the wrong side of a cut waits for as long as the cut lasts, and longer.
+    for name in ["asks all, plain"] + ["asks, plain"] * (result["fault"] != "partition"):
+        if (waited := result["clients"][name]["gap"]) > given["rto"] * cluster.slowness:
+            said.append(f"{name}: waited {waited} s, more than {given['rto']} s × {cluster.slowness:.1f} for the load")
     allowed = given["max_lag"] + 2 * cluster.slowness
     took = result["old_master_took_writes_for"]
     if result["fault"] == "partition" and given["min_replicas"] and took > allowed:
@@ -275,7 +318,7 @@ def table(results: list[dict[str, Any]]) -> str:
     for result in results:
         for name, client in result["clients"].items():
             figures = [client[k] for k in ("attempted", "acknowledged", "lost", "unexpected", "duplicated")]
-            waited = f"{client['gap']} s" if name.startswith("asks") else "–"
+            waited = "–" if name.startswith("stays") else f"{client['gap']} s"
             lines.append(f"| {result['fault']} | {name} | {waited} | {' | '.join(map(str, figures))} |")
     return "\n".join(lines)
 

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Cuts the power of the running site's nodes, one after the other, while customers order.
 
-    drill.py [FAULT …]      all of them, or those named: web lb memcached redis rabbitmq queue mongo opinions mysql
+    drill.py [FAULT …]      all of them, or those named: firewall web lb memcached redis rabbitmq
+                        queue mongo opinions mysql
 
 For each fault: who is the victim is asked of the site itself; orders flow (orders.py); the power is cut; it is restored
 when orders flow again; then all must become healthy, every acknowledged order must be there, once, and shipped by a
@@ -76,7 +77,7 @@ class Site:
 
     def vip_holder(self, group: str) -> str:
         """The member on which the VIP of its tier is."""
-        vip = self.lab.vips[group]
+        vip = self.lab.vips[{"firewall": "shop"}.get(group, group)]
         for node in self.members(group):
             try:
                 if f" {vip}/" in self.ssh(node, "ip -o -4 address"):
@@ -135,6 +136,7 @@ class Site:
 
     def masters(self) -> dict[str, str]:
         return {
+            "firewalls' addresses": self.vip_holder("firewall"),
             "mongo primary": self.mongo_primary(),
             "lb VIP": self.vip_holder("lb"),
             "mysql VIP": self.vip_holder("mysql"),
@@ -144,7 +146,7 @@ class Site:
     def complaints(self) -> list[str]:
         """Whatever is not as it should be; empty if the site is whole."""
         found: list[str] = []
-        for check in (self._lb, self._mysql, self._drbd, self._redis, self._shop):
+        for check in (self._firewall, self._lb, self._mysql, self._drbd, self._redis, self._shop):
             try:
                 found += check()
             except (DrillError, redis.RedisError) as error:
@@ -154,6 +156,9 @@ class Site:
     def _cluster(self, group: str) -> list[str]:
         xml = self.ssh(self.vip_holder(group), "crm_mon -1 -r --output-as=xml")
         return [f"{group}: {text}" for text in outcome.cluster_complaints(xml, self.members(group))]
+
+    def _firewall(self) -> list[str]:
+        return self._cluster("firewall")
 
     def _lb(self) -> list[str]:
         return self._cluster("lb")
@@ -186,7 +191,7 @@ class Site:
 
     def unsaid(self, fault: Fault) -> list[str]:
         """What the shop, without one of its backends, does not say or do as it should."""
-        shop = orders.Shop(f"https://{self.lab.vips['lb']}", "", 10)
+        shop = orders.Shop(f"https://{self.lab.vips['shop']}", "", 10)
         try:
             status, answer = shop.ask("GET", "/healthz/deep")
             _status, catalogue = shop.page("/catalogue/")
@@ -240,6 +245,11 @@ def together(group: str) -> Callable[[Site], str]:
 
 
 FAULTS = [
+    Fault(
+        *("firewall", "the active firewall loses power"),
+        victim=lambda site: site.vip_holder("firewall"),
+        cut=lambda site, node: site.power("off", node),
+    ),
     Fault("web", "a web node loses power", lambda site: site.members("web")[0], lambda s, n: s.power("off", n)),
     Fault("lb", "the active balancer loses power", lambda s: s.vip_holder("lb"), lambda s, n: s.power("off", n)),
     Fault("memcached", "a memcached process is killed", lambda s: s.members("memcached")[0], kill_memcached),
@@ -280,7 +290,7 @@ def wait(probe: orders.Probe, limit: float, done: Callable[[], bool]) -> float |
 
 def drill(site: Site, fault: Fault, rate: float, workers: int) -> dict[str, Any]:
     """One fault with customers, up to the count of their orders."""
-    url = f"https://{site.lab.vips['lb']}"
+    url = f"https://{site.lab.vips['shop']}"
     token = site.secrets["order_api_token"]
     log_path = REPORTS / f"drill-{fault.name}.jsonl"
     victim = fault.victim(site)

@@ -10,13 +10,14 @@ import datetime
 import hashlib
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils import members
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.members import address_of, is_address, twice
 
 with contextlib.suppress(ImportError):  # ansible-core cannot be without it, its import test can
     from cryptography import x509
@@ -24,6 +25,7 @@ with contextlib.suppress(ImportError):  # ansible-core cannot be without it, its
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+ROLE = "haproxy_lb"
 NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 GENERATED_DAYS = 825  # browsers accept no more of a certificate that was imported by hand
 
@@ -186,62 +188,28 @@ def live_file(
 # --- inputs ---------------------------------------------------------------------------------------------------------
 
 
-def twice(values: Iterable[Any]) -> list[Any]:
-    return [value for value, times in Counter(values).items() if times > 1]
-
-
-def is_address(text: Any) -> bool:
-    try:
-        ipaddress.ip_address(str(text))
-    except ValueError:
-        return False
-    return True
-
-
-def address_of(member: str, hostvars: Mapping[str, Any]) -> str:
-    if member not in hostvars:
-        return ""
-    host = hostvars[member]
-    return str(host.get("haproxy_lb_address") or host.get("ansible_host") or "")
-
-
-def member_problems(wish: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:
-    members: list[str] = list(wish["members"])
-    found = [
-        f"haproxy_lb_members names {member} twice ({', '.join(members)}). Name different hosts"
-        for member in twice(members)
-    ]
-    found += [
-        f"{member} in haproxy_lb_members is not in the inventory. Add it, or take it out of the list"
-        for member in dict.fromkeys(members)
-        if member not in hostvars
-    ]
-    if len(set(members)) < 2:
-        found.append(
-            f"haproxy_lb_members has {len(set(members))} member ({', '.join(members)}), an address that moves needs "
-            "two. Fill the group lb, or set haproxy_lb_members"
-        )
-    elif wish["host"] not in members:
-        found.append(f"{wish['host']} is not in haproxy_lb_members ({', '.join(members)}). Leave it out of the play")
-    return found
-
-
-def vip_problems(wish: Mapping[str, Any], hostvars: Mapping[str, Any], info: Mapping[str, Any]) -> list[str]:
-    vip = str(wish["vip"])
+def vip_problems(wish: Mapping[str, Any], hostvars: Mapping[str, Any], info: Mapping[str, Any] | None) -> list[str]:
+    vip, own = str(wish["vip"]), address_of(ROLE, wish["host"], hostvars)
     if not vip:
         return ["haproxy_lb_vip is not set. Give the tier a free address in the members' subnet"]
-    if not is_address(vip):
-        return [f"haproxy_lb_vip is not an IP address: {vip}"]
-    owners = [member for member in wish["members"] if address_of(member, hostvars) == vip]
-    if owners:
-        return [f"haproxy_lb_vip {vip} is the address of {owners[0]}. The VIP is an address of its own, which moves"]
-    address, prefix = address_of(wish["host"], hostvars), info.get("prefix")
-    if not prefix:
-        return [f"{wish['host']} does not have the address '{address}'. Set haproxy_lb_address to its own in the tier"]
-    network = ipaddress.ip_interface(f"{address}/{prefix}").network
-    if ipaddress.ip_address(vip) not in network:
-        return [f"the VIP {vip} is outside the members' subnet {network}. Set haproxy_lb_vip to a free address in it"]
-    return []
+    found = members.vip_problems(ROLE, "haproxy_lb_vip", vip, wish["members"], hostvars)
+    if found or not info:
+        return found
+    return members.subnet_problems(ROLE, "haproxy_lb_vip", [vip], wish["host"], own, info.get("prefix"))
+
+
+def limit_problems(name: str, mode: str, limits: Mapping[str, Any]) -> list[str]:
+    found = []
+    if limits.get("requests") and mode != "http":
+        found.append(f"the frontend {name} limits requests, which {mode} does not have. Limit connections")
+    if limits and not limits.get("requests") and not limits.get("connections"):
+        found.append(f"the frontend {name} has limits without a limit. Set requests or connections")
+    for text in limits.get("exempt") or []:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as err:
+            found.append(f"the frontend {name} exempts {text} from its limits, which is no network: {err}")
+    return found
 
 
 def frontend_problems(wish: Mapping[str, Any]) -> list[str]:
@@ -268,6 +236,7 @@ def frontend_problems(wish: Mapping[str, Any]) -> list[str]:
                 )
             elif backends[target].get("mode", "http") != mode:
                 found.append(f"the frontend {name} speaks {mode}, its backend {target} does not. Give both one mode")
+        found += limit_problems(name, mode, frontend.get("limits") or {})
         for certificate in frontend.get("certificates") or []:
             if certificate not in certificates:
                 found.append(
@@ -372,11 +341,12 @@ def plan(
     info = infos.get(wish["host"])
     clustered = any(seen and seen["clustered"] for seen in infos.values())
     absent = [m for m in dict.fromkeys(wish["members"]) if m in hostvars and m not in wish["present"]]
-    problems = member_problems(wish, hostvars) + name_problems(wish)
+    problems = members.member_problems(ROLE, "lb", wish["host"], list(wish["members"]), hostvars) + name_problems(wish)
     if not problems:
         problems = frontend_problems(wish) + backend_problems(wish)
+    problems += vip_problems(wish, hostvars, info)
     if info:
-        problems += vip_problems(wish, hostvars, info) + state_problems(wish, info, clustered, absent)
+        problems += state_problems(wish, info, clustered, absent)
     admin = str(wish["admin_address"])
     if not is_address(admin):
         problems.append(f"haproxy_lb_admin_address is not an IP address: {admin}")
@@ -487,7 +457,7 @@ def questions(wish: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[dict
         )
         if frontend.get("redirect_from"):
             asked.append(common | {"port": int(frontend["redirect_from"]), "path": end["check"], "status": 301})
-    addresses = [*(address_of(member, hostvars) for member in wish["members"]), wish["vip"]]
+    addresses = [*(address_of(ROLE, member, hostvars) for member in wish["members"]), wish["vip"]]
     asked += [
         {"name": "statistics", "address": address, "port": int(wish["admin_port"]), "closed": True}
         for address in addresses

@@ -252,6 +252,13 @@ def revote(config: Document, host: str, votes: int, priority: float) -> dict[str
     return result
 
 
+def has_all_commits(config: Document, primary: str, lost: str) -> bool:
+    """Whether the primary has whatever was ever acknowledged with w majority: where it and the lost member are the only
+    data members that vote, and an arbiter votes, a majority was both of them."""
+    data = {m["host"] for m in config["members"] if m.get("votes", 1) and not m.get("arbiterOnly")}
+    return data == {primary, lost} and voters(config) == 3
+
+
 def shown(config: Document | None, write_concern: Document | None = None) -> dict[str, Any]:
     """What a diff shows of a configuration."""
     if not config:

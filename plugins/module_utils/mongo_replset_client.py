@@ -150,15 +150,22 @@ class Cluster:
     def status(self, member: mr.Member) -> dict[str, Any]:
         return self.command(member, "replSetGetStatus")
 
-    def reconfigure(self, change: Callable[[dict[str, Any]], dict[str, Any]], timeout: float) -> None:
-        """One change of the living configuration, tried again while the set is busy with another one."""
+    def reconfigure(
+        self, change: Callable[[dict[str, Any]], dict[str, Any]], timeout: float, force: bool = False
+    ) -> None:
+        """One change of the living configuration, tried again while the set is busy with another one.
+
+        With `force` the primary does not wait until a majority has what was committed before.
+        """
         end = time.monotonic() + timeout
         while True:
             primary = self.primary(max(1.0, end - time.monotonic()))
             now = self.config(primary)
             wanted = {**change(now), "version": now["version"] + 1}
             try:
-                self.command(primary, "replSetReconfig", wanted, maxTimeMS=int(timeout * 1000))
+                # less than the socket's patience, so that it is the server that says what it waits for
+                patience = int(min(timeout, 20) * 1000)
+                self.command(primary, "replSetReconfig", wanted, force=force, maxTimeMS=patience)
                 return
             except PyMongoError as error:
                 if time.monotonic() > end or getattr(error, "code", None) not in BUSY:
@@ -183,8 +190,8 @@ class Cluster:
 
 LOGIN: dict[str, Any] = {"authSource": "local", "authMechanism": "SCRAM-SHA-256"}
 # ConfigurationInProgress, CurrentConfigNotCommittedYet, NewReplicaSetConfigurationIncompatible (another one was first),
-# NotWritablePrimary, PrimarySteppedDown, InterruptedDueToReplStateChange
-BUSY = (109, 308, 103, 10107, 189, 11602)
+# NotWritablePrimary, PrimarySteppedDown, InterruptedDueToReplStateChange, MaxTimeMSExpired
+BUSY = (109, 308, 103, 10107, 189, 11602, 50)
 
 
 def role_of(answer: Mapping[str, Any] | str) -> str:

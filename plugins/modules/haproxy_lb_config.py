@@ -72,20 +72,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import haproxy_lb
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import write
 
 BINARY = "/usr/sbin/haproxy"
 PAUSE = 0.1
-
-
-def write(path: Path, text: str, mode: int) -> None:
-    """Written, on disk and with its final mode before it has its name."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    partial.rename(path)
 
 
 def read(path: Path) -> str:

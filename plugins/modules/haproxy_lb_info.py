@@ -102,20 +102,18 @@ answers:
 """
 
 import http.client
-import json
 import os
 import re
 import socket
 import ssl
-import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import haproxy_lb
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import addresses, missing_packages, neighbour
 
 CIB_FILE = Path("/var/lib/pacemaker/cib/cib.xml")
-NEIGHBOUR_SECONDS = 1
 ASK_SECONDS = 5
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\s*", re.DOTALL)
 
@@ -127,47 +125,12 @@ def read(path: Path) -> str:
         return ""
 
 
-def missing_packages(module: AnsibleModule, packages: list[str]) -> list[str]:
-    _rc, out, _err = module.run_command(["dpkg-query", "--show", "--showformat=${Package} ${Status}\n", *packages])
-    present = {line.split()[0] for line in out.splitlines() if line.endswith(" installed")}
-    return [package for package in packages if package not in present]
-
-
-def addresses(module: AnsibleModule) -> dict[str, int]:
-    """The host's addresses with the lengths of their network parts."""
-    _rc, out, _err = module.run_command(["ip", "-json", "address", "show"])
-    return {
-        entry["local"]: int(entry["prefixlen"])
-        for link in json.loads(out or "[]")
-        for entry in link.get("addr_info", [])
-        if "local" in entry
-    }
-
-
 def clustered(module: AnsibleModule, resource: str) -> bool:
     """Whether the cluster knows the resource, even while it is stopped on this host."""
     if not CIB_FILE.exists():
         return False
     rc, out, _err = module.run_command(["cibadmin", "--query", "--local", "--xpath", f"//primitive[@id='{resource}']"])
     return bool(rc == 0 and out.strip()) or f'<primitive id="{resource}"' in read(CIB_FILE)
-
-
-def neighbour(module: AnsibleModule, vip: str) -> str:
-    """Hardware address of whoever answers for the VIP."""
-    try:
-        family = socket.AF_INET6 if ":" in vip else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.sendto(b"?", (vip, 9))
-    except OSError:
-        return ""
-    deadline = time.monotonic() + NEIGHBOUR_SECONDS
-    while time.monotonic() < deadline:
-        _rc, out, _err = module.run_command(["ip", "-json", "neighbour", "show", vip])
-        for entry in json.loads(out or "[]"):
-            if "lladdr" in entry and "FAILED" not in entry.get("state", []):
-                return entry["lladdr"]
-        time.sleep(NEIGHBOUR_SECONDS / 5)
-    return ""
 
 
 def certificates() -> dict[str, str]:

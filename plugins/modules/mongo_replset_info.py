@@ -17,6 +17,11 @@ extends_documentation_fragment:
   - cloudexit.ha_stack.reads_only
   - cloudexit.ha_stack.mongo_replset
 options:
+  packages:
+    description: Debian's packages to look for, for RV(missing).
+    type: list
+    elements: str
+    default: []
   member:
     description: Name of this host in O(members).
     type: str
@@ -54,6 +59,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing:
+  description: Those of O(packages) that are not installed.
+  returned: always
+  type: list
+  elements: str
 state:
   description:
     - V(absent) nothing is there, V(stopped) it was set up and does not run, V(silent) it runs and does not answer,
@@ -113,6 +123,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import mongo_replset as mr
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import package_upgrade as pu
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import missing_packages
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.mongo_replset_client import (
     PYMONGO_ERROR,
     Cluster,
@@ -186,6 +197,7 @@ def main() -> None:
         argument_spec={
             **mr.ARGUMENTS,
             "member": {"type": "str", "required": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
             "data_dir": {"type": "path", "required": True},
             "key": {"type": "str", "default": "", "no_log": True},
             "conf": {"type": "dict", "default": {}},
@@ -218,6 +230,7 @@ def main() -> None:
     state = mr.classify(given["set_name"], mr.MARK in text(CONF), data, active, hello, told)
     module.exit_json(
         changed=False,
+        missing=missing_packages(module, given["packages"]),
         state=state,
         set_name=(hello or {}).get("setName", told),
         adopted=(data_dir / mr.ADOPTED).exists(),

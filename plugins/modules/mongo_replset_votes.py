@@ -15,6 +15,10 @@ description:
     C(w majority) is acknowledged. See
     U(https://www.mongodb.com/docs/v6.0/tutorial/mitigate-psa-performance-issues/).
   - A vote is given back when the member has caught up; it may be elected only when that is known to a majority.
+  - A primary that was elected after the member was lost cannot change the configuration in the ordinary way, because
+    that waits until a majority of the data members has what was committed before. Where these two are the only data
+    members beside an arbiter, whatever was acknowledged with C(w majority) is on both, and the change is made with
+    C(force). Nowhere else.
 extends_documentation_fragment:
   - cloudexit.ha_stack.mongo_replset
 attributes:
@@ -64,6 +68,10 @@ voters:
   description: How many votes there are afterwards.
   returned: always
   type: int
+forced:
+  description: Whether the configuration had to be changed with C(force).
+  returned: when changed
+  type: bool
 """
 
 from typing import Any, NoReturn
@@ -72,9 +80,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import mongo_replset as mr
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import mongo_replset_client as mc
 
+ORDINARY = 10.0  # seconds that a vote may take to go in the ordinary way, where there is another one
+
 
 class Votes:
     """The whole procedure."""
+
+    forced = False
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.given = module, module.params
@@ -112,7 +124,10 @@ class Votes:
         if not self.module.check_mode:
             self.apply(member, wanted, timeout)
         self.module.exit_json(
-            changed=True, voters=mr.voters(after), diff={"before": mr.shown(config), "after": mr.shown(after)}
+            changed=True,
+            voters=mr.voters(after),
+            forced=self.forced,
+            diff={"before": mr.shown(config), "after": mr.shown(after)},
         )
 
     def apply(self, member: mr.Member, wanted: tuple[int, int], timeout: float) -> None:
@@ -120,7 +135,17 @@ class Votes:
             def changed(config: dict[str, Any]) -> dict[str, Any]:
                 return mr.revote(config, member.host, votes, priority)
 
-            self.cluster.reconfigure(changed, timeout)
+            primary = self.cluster.primary(timeout)
+            if votes or not mr.has_all_commits(self.cluster.config(primary), primary.host, member.host):
+                self.cluster.reconfigure(changed, timeout)
+                return
+            try:
+                self.cluster.reconfigure(changed, min(timeout, ORDINARY))
+            except mc.PyMongoError as error:
+                if getattr(error, "code", None) not in mc.BUSY:
+                    raise
+                self.cluster.reconfigure(changed, timeout, force=True)
+                self.forced = True
 
         # Electable only when what a majority had without it is known to be on it, or it could roll that back.
         change(wanted[0], 0)

@@ -16,6 +16,11 @@ extends_documentation_fragment:
   - cloudexit.ha_stack.reads_only
   - cloudexit.ha_stack.rabbitmq
 options:
+  packages:
+    description: Debian's packages to look for, for RV(missing).
+    type: list
+    elements: str
+    default: []
   cookie:
     description: The Erlang cookie that this host shall have.
     type: str
@@ -41,6 +46,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing:
+  description: Those of O(packages) that are not installed.
+  returned: always
+  type: list
+  elements: str
 state:
   description:
     - V(absent) no data, V(fresh) runs alone and nobody used it, V(alone) runs alone with data, V(member) in the
@@ -107,6 +117,7 @@ import re
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import rabbitmq as mq
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import rabbitmq_host as host
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import missing_packages
 
 PACKAGE = "rabbitmq-server"
 
@@ -128,6 +139,7 @@ def main() -> None:
         argument_spec={
             **host.ARGUMENTS,
             "cookie": {"type": "str", "required": True, "no_log": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
             "addresses": {"type": "list", "elements": "str", "default": []},
         },
@@ -144,6 +156,7 @@ def main() -> None:
     sockets = module.run_command(["ss", "-Hltn"])[1] if given["ports"] else ""
     module.exit_json(
         changed=False,
+        missing=missing_packages(module, given["packages"]),
         state=state,
         nodes=nodes,
         running=host.running_node(),

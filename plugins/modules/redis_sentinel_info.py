@@ -17,6 +17,11 @@ extends_documentation_fragment:
   - cloudexit.ha_stack.reads_only
   - cloudexit.ha_stack.redis_sentinel
 options:
+  packages:
+    description: Debian's packages to look for, for RV(missing).
+    type: list
+    elements: str
+    default: []
   member:
     description: Name of this host in O(data) and O(sentinels).
     type: str
@@ -35,6 +40,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing:
+  description: Those of O(packages) that are not installed.
+  returned: always
+  type: list
+  elements: str
 data:
   description:
     - State of the data server here.
@@ -85,6 +95,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import redis_sentinel as rs
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import missing_packages
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.redis_sentinel_host import (
     DATA,
     SENTINEL,
@@ -121,6 +132,7 @@ def main() -> None:
         argument_spec={
             **rs.ARGUMENTS,
             "member": {"type": "str", "required": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -141,6 +153,7 @@ def main() -> None:
     stranger, says = rs.stranger(data, given["member"], shown, master, given["master_name"])
     module.exit_json(
         changed=False,
+        missing=missing_packages(module, given["packages"]),
         stranger=stranger,
         stranger_says=says,
         data=data_state,

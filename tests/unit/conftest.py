@@ -7,5 +7,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ansible.plugins.loader import init_plugin_loader
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".lab" / "collections"), str(ROOT / "molecule"), str(ROOT / "tests")]
+# Ansible's own finder, so that its templates find the collection's filters, too.
+init_plugin_loader([str(ROOT / ".lab" / "collections")])

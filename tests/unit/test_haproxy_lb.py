@@ -120,6 +120,14 @@ def test_good_inputs_have_no_problems() -> None:
             "the frontend shop speaks tcp, its backend web does not. Give both one mode",
         ),
         (
+            {"frontends": frontend(limits={"period": 5})},
+            "the frontend shop has limits without a limit. Set requests or connections",
+        ),
+        (
+            {"frontends": frontend(limits={"connections": 5, "exempt": ["10.0.0.1/8"]})},
+            "the frontend shop exempts 10.0.0.1/8 from its limits, which is no network: 10.0.0.1/8 has host bits set",
+        ),
+        (
             {"frontends": frontend(certificates=["other"])},
             "the frontend shop shows the certificate other, which is not in haproxy_lb_certificates (shop)",
         ),

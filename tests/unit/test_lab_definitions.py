@@ -52,14 +52,15 @@ def test_an_unknown_lab_or_node_names_the_known_ones():
 def test_all_labs_of_the_repository_are_sound_and_do_not_overlap():
     labs = [parse(definitions.document(), name) for name in definitions.document()]
     for one in labs:
-        assert not [other.name for other in labs if other is not one and other.subnet.overlaps(one.subnet)]
+        others = [subnet for other in labs if other is not one for subnet in other.subnets]
+        assert not [subnet for subnet in one.subnets if any(subnet.overlaps(other) for other in others)]
 
 
 def test_a_taken_subnet_is_refused_with_the_route():
     lab = parse(document(), "site")
-    nodes.check_subnet(lab, [{"dst": "default", "dev": "eth0"}, {"dst": "10.8.0.0/16", "dev": "tun0"}])
+    nodes.check_subnet(lab, lab.subnet, [{"dst": "default", "dev": "eth0"}, {"dst": "10.8.0.0/16", "dev": "tun0"}])
     with pytest.raises(LabError, match=r"subnet 10.9.0.0/24 overlaps 10.9.0.0/16 on tun0: remove that route or change"):
-        nodes.check_subnet(lab, [{"dst": "10.9.0.0/16", "dev": "tun0"}])
+        nodes.check_subnet(lab, lab.subnet, [{"dst": "10.9.0.0/16", "dev": "tun0"}])
 
 
 def test_too_little_room_is_refused_before_anything_is_made(monkeypatch, tmp_path):

@@ -47,7 +47,7 @@ def quiet(_text: str) -> None:
 
 
 def test_a_node_with_a_kernel_of_its_own_is_unprivileged_but_for_its_network():
-    args = uml.container_args(lab().node("db1"), "guest-12-abc.ext4")
+    args = uml.container_args(lab(), lab().node("db1"), "guest-12-abc.ext4")
     assert args["cap_add"] == ["NET_ADMIN"]
     assert args["devices"] == ["/dev/net/tun"]
     assert not {"privileged", "security_opt", "pid_mode", "network_mode"} & set(args)
@@ -61,7 +61,9 @@ def test_a_node_with_a_kernel_of_its_own_is_unprivileged_but_for_its_network():
 def test_nodes_take_turns_on_the_cpus_that_there_are(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {3, 5})
     cpus = [
-        uml.container_args(Node(lab="x", name="n", address="10.9.0.1", index=index), "g")["environment"]["NODE_CPU"]
+        uml.container_args(lab(), Node(lab="x", name="n", address="10.9.0.1", index=index), "g")["environment"][
+            "NODE_CPU"
+        ]
         for index in range(3)
     ]
     assert cpus == ["3", "5", "3"]
@@ -101,6 +103,61 @@ def test_the_guests_scripts_are_sound(script):
     assert "\nset -eu\n" in text
 
 
+def test_a_node_with_links_gets_addresses_but_where_vlans_are_made():
+    spec = {"address": 11, "kind": "vm", "links": {"out": 11, "trunk": 12}, "gateway": "out"}
+    networks = {"out": {"subnet": "10.9.1.0/24"}, "trunk": {"subnet": "10.9.2.0/24", "bare": True}}
+    made = parse({"site": {"subnet": "10.9.0.0/24", "networks": networks, "nodes": {"fw1": spec}}}, "site")
+    node = made.node("fw1")
+    environment = uml.container_args(made, node, "guest")["environment"]
+    assert environment["NODE_LINKS"] == "10.9.0.11 10.9.1.11 10.9.2.12"
+    assert environment["NODE_BARE"] == "10.9.2.12"
+    assert environment["NODE_GATEWAY"] == "10.9.1.1"
+    assert made.networks["trunk"].internal and not made.networks["out"].internal
+    assert node.definition.startswith("vm 10.9.0.11, out 10.9.1.11, trunk 10.9.2.12, Debian 12, 1024 MiB")
+
+
+def behind_a_router(**node) -> Lab:
+    networks = {"public": {"subnet": "10.9.1.0/24"}, "data": {"subnet": "10.9.2.0/24", "router": 254}}
+    spec = {"subnet": "10.9.0.0/24", "networks": networks, "cache": "public", "nodes": {"n": {"address": 11, **node}}}
+    return parse({"site": {**spec, "vips": {"mysql": {"data": 100}}}}, "site")
+
+
+def test_a_node_behind_a_router_goes_out_through_it_and_no_other_way():
+    made = behind_a_router(network="data")
+    assert (made.node("n").address, made.vips) == ("10.9.2.11", {"mysql": "10.9.2.100"})
+    files = nodes.network_files(made, made.node("n"))
+    assert files["usr/local/sbin/lab-network"][0] == "ip route replace default via 10.9.2.254\n"
+    assert [network.name for network in made.homes] == ["cloudexit-site", "cloudexit-site-data"]
+    assert "10.9.1.3" in nodes.files_for(made)["usr/local/bin/lab-apt-proxy"][0]
+    assert uml.container_args(made, made.node("n"), "guest")["environment"]["NODE_GATEWAY"] == "10.9.2.254"
+
+
+def test_a_containers_further_interfaces_are_called_as_their_networks():
+    made = behind_a_router(links={"public": 12, "data": 12}, gateway="public", routes=True)
+    script = nodes.network_files(made, made.node("n"))["usr/local/sbin/lab-network"][0]
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    assert [line for line in script.splitlines() if line.startswith("ip link set")] == [
+        "ip link set public up",
+        "ip link set data up",
+    ]
+    assert script.endswith("ip route replace default via 10.9.1.1\nmount -o remount,rw /proc/sys\n")
+    assert made.node("n").definition.startswith("container 10.9.0.11, public 10.9.1.12, data 10.9.2.12, routes")
+
+
+def test_docker_leaves_alone_what_a_router_of_the_lab_passes_on():
+    mark = "-m comment --comment cloudexit-lab-site -j ACCEPT"
+    assert nodes.routed_rules(behind_a_router()) == [
+        f"POSTROUTING -s 10.9.0.0/24 -d 10.9.2.0/24 {mark}",
+        f"POSTROUTING -s 10.9.1.0/24 -d 10.9.2.0/24 {mark}",
+    ]
+    assert nodes.routed_rules(lab()) == []
+
+
+def test_a_plain_node_needs_nothing_of_it():
+    plain = parse({"site": {"subnet": "10.9.0.0/24", "nodes": {"n": {"address": 11}}}}, "site")
+    assert nodes.network_files(plain, plain.node("n")) == {}
+
+
 def test_a_node_that_was_never_started_is_made_again():
     half_made = Container(status="created", removed=False)
     assert nodes.find_started(client(half_made), "x") is None  # type: ignore[arg-type]
@@ -133,12 +190,12 @@ def test_a_network_of_another_working_copy_or_subnet_is_refused():
         return SimpleNamespace(name="cloudexit-site", attrs={"Labels": {definitions.LABEL_CLONE: clone}, "IPAM": ipam})
 
     mine = network("10.9.0.0/24", str(definitions.ROOT))
-    nodes.ensure_network(client(networks=(mine,)), lab(), quiet)  # type: ignore[arg-type]
+    nodes.ensure_networks(client(networks=(mine,)), lab(), quiet)  # type: ignore[arg-type]
     with pytest.raises(LabError, match=r"lab site was made from /elsewhere, whose keys its nodes know: `molecule/lab"):
-        nodes.ensure_network(client(networks=(network("10.9.0.0/24", "/elsewhere"),)), lab(), quiet)  # type: ignore[arg-type]
+        nodes.ensure_networks(client(networks=(network("10.9.0.0/24", "/elsewhere"),)), lab(), quiet)  # type: ignore[arg-type]
     with pytest.raises(LabError, match=r"network cloudexit-site has another subnet than 10.9.0.0/24"):
         other = network("10.8.0.0/24", str(definitions.ROOT))
-        nodes.ensure_network(client(networks=(other,)), lab(), quiet)  # type: ignore[arg-type]
+        nodes.ensure_networks(client(networks=(other,)), lab(), quiet)  # type: ignore[arg-type]
 
 
 def test_nodes_that_run_need_no_further_room(monkeypatch):

@@ -57,11 +57,18 @@ def test_nothing_of_the_working_copy_is_in_it(installed: Path) -> None:
     assert {path.name for path in collection.iterdir()} - known == set()
 
 
-def test_its_preflight_refuses_on_all_tiers_at_once_by_name(installed: Path) -> None:
+@pytest.mark.parametrize(
+    ("playbook", "task", "heading"),
+    [
+        ("site", "Say all that is wrong", "Nothing was changed on any host. Wrong in the inventory:"),
+        ("preflight", "Say all that was refused", "Nothing was changed on any host. Refused:"),
+    ],
+)
+def test_it_refuses_on_all_tiers_at_once_by_name(installed: Path, playbook: str, task: str, heading: str) -> None:
     inventory = installed / "hosts.yml"
     inventory.write_text(yaml.safe_dump(INVENTORY), encoding="utf-8")
     run = subprocess.run(
-        [str(BIN / "ansible-playbook"), "-i", str(inventory), "cloudexit.ha_stack.site"],
+        [str(BIN / "ansible-playbook"), "-i", str(inventory), f"cloudexit.ha_stack.{playbook}"],
         cwd=installed,
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed), "ANSIBLE_NOCOLOR": "1"},
         check=False,
@@ -69,9 +76,9 @@ def test_its_preflight_refuses_on_all_tiers_at_once_by_name(installed: Path) -> 
         text=True,
     )
     assert run.returncode != 0
-    said = " ".join(run.stdout[run.stdout.index("Say all that was refused") :].split()).replace("\\'", "'")
+    said = " ".join(run.stdout[run.stdout.index(task) :].split()).replace("\\'", "'")
     for text in (
-        "Nothing was changed on any host. Refused:",
+        heading,
         "redis_sentinel: 2 Sentinels; an odd number from 3 on is needed",
         "redis_sentinel_sentinel_password is not set",
         "memcached_pool: memcached_pool_processes is 0; at least 1",

@@ -8,6 +8,9 @@ root=/root
 rm -f "$root/.dockerenv" "$root/.bashrc" "$root/.profile"
 mkdir -p "$root/usr/lib/modules"
 cp -a /usr/lib/uml/modules/* "$root/usr/lib/modules/"
+for version in "$root"/usr/lib/modules/*; do
+    [ -z "${MODULES:-}" ] || tar -C "$version/kernel" -xf "$MODULES"
+done
 for version in "$root"/usr/lib/modules/*; do depmod -b "$root" "$(basename "$version")"; done
 
 # A machine with hardware has udev; a container has not.

@@ -6,10 +6,15 @@ for word in $(cat /proc/cmdline); do
 done
 hostname "$name"
 ip link set lo up
-for _ in $(seq 100); do [ -e /sys/class/net/vec0 ] && break; sleep 0.05; done
-ip addr replace "$address" dev vec0
-ip link set vec0 up
-ip route replace default via "$gateway"
+number=0
+for cidr in $(echo "$addresses" | tr , ' '); do
+    for _ in $(seq 100); do [ -e "/sys/class/net/vec$number" ] && break; sleep 0.05; done
+    [ "$cidr" = - ] || ip addr replace "$cidr" dev "vec$number"
+    ip link set "vec$number" up
+    number=$((number + 1))
+done
+address=${addresses%%,*}
+[ "$gateway" = none ] || ip route replace default via "$gateway"
 # Once: what a role writes into these files afterwards stays, as on any host.
 if [ ! -s /etc/hostname ]; then
     for server in $(echo "$dns" | tr , ' '); do echo "nameserver $server"; done > /etc/resolv.conf

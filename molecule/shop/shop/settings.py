@@ -206,15 +206,20 @@ MONGO_PASSWORD = environment.required("MONGO_PASSWORD") if MONGO_SERVERS else ""
 MONGO_TLS_CA = environment.text("MONGO_TLS_CA")
 MONGO_TIMEOUT_MS = environment.integer("MONGO_TIMEOUT_MS", 500)
 
-# --- files: pictures of the seeded products are static files, present on every web node
-STATIC_URL = "/static/"
+# --- files: pictures of the seeded products are static files, present on every web node. Where a CDN serves them a name
+# has a hash of its content, so that an old page and a new one each get their own, and both may be kept for ever.
+STATIC_URL = environment.text("STATIC_URL", "/static/")
 STATIC_ROOT = environment.text("STATIC_ROOT", str(VAR / "static"))
-MEDIA_URL = "/media/"
+MEDIA_URL = environment.text("MEDIA_URL", "/media/")
 MEDIA_ROOT = environment.text("MEDIA_ROOT", str(VAR / "media"))
 STORAGES = {
     "default": {"BACKEND": "shop.pictures.MediaStorage"},
-    # Names without hashes: during a rolling release a page of the new node may ask the old one for its style sheet.
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    # From the nodes themselves, names without hashes: during a rolling release a page of the new node may ask the old
+    # one for its style sheet.
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage."
+        + ("StaticFilesStorage" if STATIC_URL.startswith("/") else "ManifestStaticFilesStorage")
+    },
 }
 
 # --- the shop

@@ -41,7 +41,17 @@ def shop_url() -> str:
     sys.path.insert(0, str(ROOT / "molecule"))
     from lab.definitions import load
 
-    return f"https://{load('site').vips['lb']}"
+    return f"https://{load('site').vips['shop']}"
+
+
+def cdn_url() -> str:
+    """Where the lab's shop has its static files; any address if the shop is another one."""
+    if os.environ.get("SHOP_URL"):
+        return "http"
+    sys.path.insert(0, str(ROOT / "molecule"))
+    from lab.definitions import load
+
+    return f"https://{load('site').vips['shop']}:8443/static/"
 
 
 class Visitor:
@@ -81,6 +91,12 @@ class Visitor:
         assert self.driver.execute_script(broken) == []
         return len(self.driver.find_elements(By.TAG_NAME, "img"))
 
+    def style_sheets(self) -> list[str]:
+        """Where the page's style sheets are from; only those that were loaded."""
+        script = "return performance.getEntriesByType('resource').map(e => e.name).filter(n => /[.]css$/.test(n))"
+        found: list[str] = self.driver.execute_script(script)
+        return found
+
     def screenshot(self, name: str) -> None:
         REPORTS.mkdir(parents=True, exist_ok=True)
         self.driver.set_window_size(1280, 800)
@@ -119,6 +135,8 @@ def check_out(visitor: Visitor) -> str:
 def test_a_guest_buys_a_mug(visitor: Visitor) -> None:
     visitor.go()
     assert visitor.pictures_are_there() > 10
+    sheets = visitor.style_sheets()
+    assert sheets and all(sheet.startswith(cdn_url()) for sheet in sheets)
     visitor.screenshot("shop.png")
     visitor.fill({"q": "coffee mug"})
     visitor.click("form[action='/search/'] [type='submit']")

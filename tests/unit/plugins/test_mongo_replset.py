@@ -158,6 +158,14 @@ def test_a_lost_vote_is_left_alone_and_told(config: dict[str, Any]) -> None:
     assert mr.voters(config) == 3  # the one it was made of is as it was
 
 
+def test_only_beside_an_arbiter_has_the_other_data_member_everything(config: dict[str, Any]) -> None:
+    assert mr.has_all_commits(config, A.host, B.host)
+    assert not mr.has_all_commits(config, A.host, C.host)
+    assert not mr.has_all_commits(mr.revote(config, B.host, 0, 0), A.host, B.host)
+    three = {"members": [{"host": m.host} for m in (A, B, C)]}
+    assert not mr.has_all_commits(three, A.host, B.host)
+
+
 def test_members_come_before_others_go_and_only_those_named_go(config: dict[str, Any]) -> None:
     wanted = [A, B, C]
     kept = mr.plan(config, wanted, settings(config), [])
