@@ -5,7 +5,7 @@
 bench.py EDGE_NODE CLIENT_NODE ADDRESS --rounds 3 --seconds 4      (nodes: names of containers)
 
 wrk asks over TLS from the client's node. Prints as JSON, for each path, the requests a second of both and the processor
-time that their workers spent on one request, with the ratios. It hardly depends on what else the machine does.
+time that their workers spent on one request, with the ratios. On a busy machine both move by more than the two differ.
 """
 
 from __future__ import annotations
