@@ -50,7 +50,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Node:
-    """One host of a lab. `memory` in MiB, `disks` (sizes such as 3G) and `nftables` are for kind `vm` only.
+    """One host of a lab. `memory` in MiB, `disks` (sizes such as 3G) and `nftables` (with WireGuard) are for `vm` only.
 
     `network` is the further network in which its address is; "" for the lab's own. `links` are its addresses in others
     by their names, on interfaces of these names (vec1, vec2, … in a vm, in this order). `gateway` is the network whose

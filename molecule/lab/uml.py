@@ -27,7 +27,7 @@ HERE = Path(__file__).parent / "guest"
 PACKAGES = ("user-mode-linux", "iproute2", "util-linux", "e2fsprogs", "kmod", "tar", "procps")
 DISK_SIZE = "6G"
 RESOLV_CONF = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
-# What building modules of nftables needs; those of Debian's own UML kernel know bridges only.
+# What building modules needs: nftables', of which those of Debian's own UML kernel know bridges only, and WireGuard's.
 MODULE_PACKAGES = ("gcc", "make", "flex", "bison", "bc", "xz-utils", "libc6-dev")
 PUBLIC_DNS = ("1.1.1.1", "8.8.8.8")  # where the host's own server is on its loopback; Docker does the same
 
@@ -55,11 +55,11 @@ def guest(client: docker.DockerClient, release: str, nftables: bool = False) -> 
 
 def modules() -> str:
     """File name in the volume of the modules that Debian's UML kernel lacks."""
-    return f"nftables-{_hash(image(), *MODULE_PACKAGES, _text('modules.sh'))}.tar"
+    return f"modules-{_hash(image(), *MODULE_PACKAGES, _text('modules.sh'))}.tar"
 
 
 def build_modules(client: docker.DockerClient, log) -> None:
-    """The modules of nftables, where they are not there yet."""
+    """The modules of nftables and WireGuard, where they are not there yet."""
     tool = client.containers.create(
         image(),
         command=["sh", "/modules.sh", modules(), *MODULE_PACKAGES],
@@ -71,11 +71,11 @@ def build_modules(client: docker.DockerClient, log) -> None:
         tool.start()
         if tool.wait()["StatusCode"]:
             return
-        log("building the modules of nftables for guests that are firewalls: a minute or two, once")
+        log("building the modules of nftables and WireGuard for guests that are firewalls: a minute or two, once")
         tool.put_archive("/", archive({"modules.sh": (_text("modules.sh"), 0o755)}))
         tool.start()
         if tool.wait(timeout=1200)["StatusCode"]:
-            raise LabError(f"building the modules of nftables failed:\n{tool.logs().decode()[-3000:]}")
+            raise LabError(f"building the modules of nftables and WireGuard failed:\n{tool.logs().decode()[-3000:]}")
     finally:
         tool.remove(force=True)
 
