@@ -470,9 +470,29 @@ def _options(values: dict[str, str]) -> list[str]:
 # --- fence devices for pacemaker_cib -------------------------------------------------------------------------------
 
 
-def fence_primitives(devices: list[dict[str, Any]], owner: str, members: list[str]) -> list[dict[str, Any]]:
-    """pcs_cluster_fence_devices as primitives; plugs of hosts that are not members are left out."""
+def tie_break(members: list[str], race_delay: str) -> str:
+    """The value of pcmk_delay_base that lets the last of two members win where priority-fencing-delay decides nothing.
+
+    Pacemaker has no such delay where both are worth the same, as before their resources run: both would shoot. Half of
+    `race_delay` (such as "2s"), at least 1 s, since Pacemaker adds the two and wants the other twice as long. Empty:
+    there are not two members, or the delay is none that can be halved.
+    """
+    match = re.fullmatch(r"(\d+)\s*(?:s|sec)?", str(race_delay).strip())
+    if len(members) != 2 or not match:
+        return ""
+    return f"{members[-1]}:{max(1, int(match.group(1)) // 2)}s"
+
+
+def fence_primitives(
+    devices: list[dict[str, Any]], owner: str, members: list[str], race_delay: str = ""
+) -> list[dict[str, Any]]:
+    """pcs_cluster_fence_devices as primitives; plugs of hosts that are not members are left out.
+
+    A device that can fence the last of two members does so later by half of `race_delay`, see `tie_break`, unless it
+    has a delay of its own.
+    """
     primitives = []
+    delay = tie_break(members, race_delay)
     for device in devices:
         params = dict(device.get("params") or {})
         if device.get("plugs"):
@@ -480,6 +500,9 @@ def fence_primitives(devices: list[dict[str, Any]], owner: str, members: list[st
             params["pcmk_host_map"] = ";".join(f"{node}:{plug}" for node, plug in plugs.items())
         elif device.get("targets"):
             params["pcmk_host_list"] = " ".join(device["targets"])
+        fenced = device.get("plugs") or device.get("targets") or members
+        if delay and members[-1] in fenced and not params.keys() & {"pcmk_delay_base", "pcmk_delay_max"}:
+            params["pcmk_delay_base"] = delay
         monitor = {
             "name": "monitor",
             "interval": device.get("interval", "60s"),

@@ -318,4 +318,35 @@ def test_fence_devices_become_primitives() -> None:
     assert pdu["params"] == {"ip": "192.0.2.9", "pcmk_host_map": "a:1;b:2"}
     assert ipmi["params"] == {"pcmk_host_list": "a"}
     assert ipmi["operations"][0]["interval"] == "30s"
+
+
+@pytest.mark.parametrize(
+    ("members", "delay", "params", "wanted"),
+    [
+        (["a", "b"], "2s", {}, "b:1s"),
+        (["a", "b"], "7", {}, "b:3s"),
+        (["a", "b"], "1s", {}, "b:1s"),
+        (["a", "b"], "2min", {}, None),
+        (["a", "b", "c"], "2s", {}, None),
+        (["a", "b"], "2s", {"pcmk_delay_base": "5s"}, "5s"),
+        (["a", "b"], "2s", {"pcmk_delay_max": "5s"}, None),
+    ],
+)
+def test_of_two_equals_one_is_fenced_later(
+    members: list[str], delay: str, params: dict[str, str], wanted: str | None
+) -> None:
+    device = {"name": "pdu", "agent": "fence_x", "params": params, "plugs": {name: name for name in "abc"}}
+    (primitive,) = pcs.fence_primitives([device], "fence", members, delay)
+    assert primitive["params"].get("pcmk_delay_base") == wanted
+
+
+def test_a_device_of_the_first_alone_has_no_delay() -> None:
+    first, last = pcs.fence_primitives(
+        [{"name": name, "agent": "fence_ipmilan", "targets": [name]} for name in "ab"], "fence", ["a", "b"], "2s"
+    )
+    assert "pcmk_delay_base" not in first["params"]
+    assert last["params"]["pcmk_delay_base"] == "b:1s"
+
+
+def test_fence_levels_name_devices_by_their_ids() -> None:
     assert pcs.fence_levels([{"target": "a", "index": 1, "devices": ["pdu"]}], "fence")[0]["devices"] == ["fence-pdu"]
