@@ -93,6 +93,14 @@ def figures(path: str) -> dict[str, Any]:
         return {}
 
 
+def certificate(folder: str) -> str:
+    """The server's certificate, if its key is there, too."""
+    try:
+        return (Path(folder, "server.key").exists() and Path(folder, "server.crt").read_text(encoding="ascii")) or ""
+    except OSError:
+        return ""
+
+
 def look(wish: dict[str, Any]) -> dict[str, Any]:
     known = clustered(wish["resource"])
     return {
@@ -105,6 +113,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
         "look_known": known and cluster_uses(wish["look_program"]),
         "vip_held_by": "" if known else neighbour(wish["vip"]),
         "stranger": "" if known else stranger(wish["mount"]),
+        "certificate": certificate(wish["tls"]),
         "iops": figures(wish["figures"]),
         "missing_packages": missing_packages(wish["packages"]),
         "startable_units": [

@@ -42,12 +42,16 @@ def number(path: str) -> str:
     return f"{os.major(device)}:{os.minor(device)}"
 
 
-def foreign_program(config: str, hook: str) -> str:
-    """Another program than ours in mdadm.conf, which takes only one."""
+def config_lines(config: str) -> list[str]:
+    """The lines of mdadm.conf; none if it is not there."""
     try:
-        lines = Path(config).read_text(encoding="utf-8").splitlines()
+        return Path(config).read_text(encoding="utf-8").splitlines()
     except OSError:
-        return ""
+        return []
+
+
+def foreign_program(lines: list[str], hook: str) -> str:
+    """Another program than ours in mdadm.conf, which takes only one."""
     programs = [line.split()[1] for line in lines if line.split()[:1] == ["PROGRAM"] and len(line.split()) > 1]
     return next((program for program in programs if program != hook), "")
 
@@ -83,13 +87,19 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
             "uuid": probe.get("UUID", "") if device else "",
             "mounted": bool(at) and at == device,
         }
-    program = foreign_program(wish["config"], wish["hook"])
+    lines = config_lines(wish["config"])
+    program = foreign_program(lines, wish["hook"])
     if program:
         wrong.append(
             f"{wish['config']} has PROGRAM {program}, and mdadm takes only one. Remove the line, and call that program "
             "from elsewhere if it is still needed (this role's writes to the journal and a metric)"
         )
-    return {"arrays": arrays, "missing_packages": missing_packages(wish["packages"]), "wrong": wrong}
+    return {
+        "arrays": arrays,
+        "config_lines": lines,
+        "missing_packages": missing_packages(wish["packages"]),
+        "wrong": wrong,
+    }
 
 
 if __name__ == "__main__":
