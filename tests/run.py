@@ -34,9 +34,9 @@ REASON_LENGTH = 400
 LANES = 2
 QUICK = ("lint", "sanity", "unit", "shop")  # need no lab
 ALONE = "site"  # its drills measure times
-# Only by name: a whole run takes an hour without the first; the second was not yet seen to pass from beginning to end;
-# the third needs Zentyal's source, see its page; the fourth builds the whole site once more, on four hosts, and was not
-# yet seen to pass either; the fifth runs playbooks that other scenarios run, in AWX's way; the last was not run whole.
+# Only by name: a whole run takes an hour without the first two; the third needs Zentyal's source, see its page; the
+# fourth builds the whole site once more, on four hosts, and was not yet seen to pass; the fifth runs playbooks that
+# other scenarios run, in AWX's way; the last was not run whole.
 ON_DEMAND = ("mysql_operations", "zentyal_nat", "zentyal_engine", "staging", "awx", "drill")
 REASON = re.compile(r"\s*(fatal:|\[ERROR\]|FAILED |E  |\S+: (error|failed)|\w+: .* failed:|stopped:)")
 LONG = {"drbd_pcs_mysql": 5400, "staging": 5400, "drill": 5400}  # all of the bad days; a whole site; every fault

@@ -19,8 +19,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "molecule"))
@@ -30,15 +31,27 @@ from lab.definitions import LabError, Node, load  # noqa: E402
 
 MEMBERS = ("fw1", "fw2")
 VIP = "10.203.15.100"
-TALKS = {
-    "in (published port)": ("net1", "10.203.15.100 443"),
-    "out (NAT)": ("app1", "10.203.15.61 80"),
-    "across (VLAN 10 to 20)": ("app1", "10.203.120.51 3306"),
-    "in (WireGuard)": ("net1", "10.203.120.51 5432"),
-}
 # Seconds after which a peer that gets no answers begins a session anew, with whoever has the address by then
 # (KEEPALIVE_TIMEOUT + REKEY_TIMEOUT of WireGuard's protocol), and TCP's next repetition after that.
 TUNNEL = 30.0
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A connection from a host; `more` seconds than the others it may stand still."""
+
+    host: str
+    address: str
+    port: int
+    more: float = 0.0
+
+
+TALKS = {
+    "in (published port)": Talk("net1", "10.203.15.100", 443),
+    "out (NAT)": Talk("app1", "10.203.15.61", 80),
+    "across (VLAN 10 to 20)": Talk("app1", "10.203.120.51", 3306),
+    "in (WireGuard)": Talk("net1", "10.203.120.51", 5432, TUNNEL),
+}
 WARM_UP = 4.0
 AFTER = 6.0  # seconds that connections go on after the last event
 KNOWN = 30.0  # seconds within which it must know their connections then
@@ -73,7 +86,7 @@ class Drills:
     def wait_known(self, name: str) -> None:
         """Until the kernel of this member knows all connections of the drill."""
         wanted = 2 * len(TALKS)
-        ports = "|".join(target.split()[1] for _host, target in TALKS.values())
+        ports = "|".join(str(talk.port) for talk in TALKS.values())
         count = f"conntrack -L -p tcp --state ESTABLISHED 2>/dev/null | grep -cE 'dport=({ports}) ' || true"
         end = time.monotonic() + KNOWN
         while (known := int(remote.run(self.node(name), count))) < wanted:
@@ -149,15 +162,16 @@ class Drills:
         """Talk for at most `seconds` while the event happens; a row for each connection."""
         self.wait_whole()
         self.wait_tunnel()
+        hosts = {talk.host for talk in TALKS.values()}
         with tempfile.TemporaryDirectory() as folder:
-            talks = {}
-            for name, (host, target) in TALKS.items():
-                out = (Path(folder) / str(len(talks))).open("w+", encoding="utf-8")
-                command = f"python3 /usr/local/lib/talk.py talk {target} {seconds:g} {AFTER:g}"
-                talks[name] = (remote.start(self.node(host), command, "", out), out)
+            talks: dict[str, tuple[subprocess.Popen[str], IO[str]]] = {}
+            for name, talk in TALKS.items():
+                out: IO[str] = (Path(folder) / str(len(talks))).open("w+", encoding="utf-8")
+                command = f"python3 /usr/local/lib/talk.py talk {talk.address} {talk.port} {seconds:g} {AFTER:g}"
+                talks[name] = (remote.start(self.node(talk.host), command, "", out), out)
             time.sleep(WARM_UP)
             event()
-            for host in {host for host, _target in TALKS.values()}:
+            for host in hosts:
                 remote.run(self.node(host), "touch /run/talk.end")
             for name, (process, out) in talks.items():
                 code = process.wait(timeout=seconds + 90)
@@ -167,8 +181,8 @@ class Drills:
                 if code or not text:
                     raise LabError(f"{what}: the client {name} failed itself (status {code}): that is no result")
                 for kind, result in json.loads(text).items():
-                    self.rows.append({"drill": what, "connection": f"{name}, {kind}", **result})
-        for host in {host for host, _target in TALKS.values()}:
+                    self.rows.append({"drill": what, "talk": name, "connection": f"{name}, {kind}", **result})
+        for host in hosts:
             remote.run(self.node(host), "rm -f /run/talk.end")
         self.wait_whole()
 
@@ -176,7 +190,7 @@ class Drills:
         slowness = outcome.slowness()
 
         def allowed(row: dict[str, Any]) -> float:
-            return (self.allowed + (TUNNEL if "WireGuard" in row["connection"] else 0)) * slowness
+            return (self.allowed + TALKS[row["talk"]].more) * slowness
 
         return [
             f"{row['drill']}: {row['connection']}: {row['error'] or str(row['longest']) + ' s of silence'}"
