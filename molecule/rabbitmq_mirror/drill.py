@@ -19,23 +19,23 @@ import contextlib
 import functools
 import json
 import multiprocessing
-import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pika
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "molecule"))
+sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "roles/drill/files/probe")]
 
 from lab import outcome, records, remote  # noqa: E402
 from lab.definitions import LabError, Node, load  # noqa: E402
+from stream import deadline  # noqa: E402
 
 PATIENCE = 1.0  # seconds that a client waits for a confirm, or for a connection, before it tries another member
 LONGER = 3.0  # seconds that a member is silent after the others have given it up
@@ -53,25 +53,6 @@ rabbitmqctl --quiet list_queues -p VHOST name synchronised_slave_pids |
   awk -F '\t' '$1 == "QUEUE" && gsub("<", "", $2) == COUNT' | grep -q .
 """
 COLUMNS = ("attempted", "acknowledged", "lost", "unexpected", "duplicated", "gap", "allowed")
-
-
-class Late(Exception):
-    """No answer in time."""
-
-
-@contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Late after that; pika's own clocks are made for tens of seconds."""
-
-    def ring(_number: int, _frame: Any) -> None:
-        raise Late
-
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class Client:

@@ -24,7 +24,6 @@ or a master that was cut off took writes for longer than max_lag allows. Times a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
@@ -39,14 +38,15 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import Sentinel
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "molecule"))
+sys.path[:0] = [str(ROOT / "molecule"), str(ROOT / "roles/drill/files/probe")]
 
 from lab import outcome  # noqa: E402
 from lab.definitions import LabError  # noqa: E402
 from lab.records import Writer, judged  # noqa: E402
+from of_redis import Newest  # noqa: E402
 
 LAB = [sys.executable, str(ROOT / "molecule" / "lab")]
 BEFORE, AFTER = 3.0, 5.0  # seconds of writing before the fault and after it
@@ -55,21 +55,6 @@ LIMIT = 120.0  # seconds after which a fault that is not over is given up
 PATIENCE = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retry": Retry(NoBackoff(), 0)}
 HOLD = {"kill": 0.0, "hang": 6.0, "power": 5.0, "partition": 10.0}  # seconds until a fault is mended
 WAIT_MS = 300
-
-
-class Newest(Sentinel):
-    """Asks every Sentinel and believes the newest configuration, not the first answer: a Sentinel that is cut off
-    together with the old master knows no better until it is back."""
-
-    def discover_master(self, service_name: str) -> tuple[str, int]:
-        found = []
-        for sentinel in self.sentinels:
-            with contextlib.suppress(RedisError):
-                found.append(sentinel.sentinel_master(service_name))
-        newest = max(found, key=lambda state: int(state["config-epoch"]), default=None)
-        if not newest or not self.check_master_state(newest, service_name):
-            raise MasterNotFoundError(f"no Sentinel knows a master of {service_name} that works")
-        return newest["ip"], int(newest["port"])
 
 
 class Set:

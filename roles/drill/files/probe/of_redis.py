@@ -30,7 +30,8 @@ class NotReplicated(RedisError):
 
 
 class Newest(Sentinel):
-    """Asks every Sentinel and believes the newest configuration, not the first answer."""
+    """Asks every Sentinel and believes the newest configuration, not the first answer: a Sentinel that is cut off
+    together with the old master knows no better until it is back."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         found = []
