@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypeVar
 
 from ansible.plugins.loader import filter_loader, test_loader
@@ -43,12 +44,10 @@ T = TypeVar("T")
 
 
 def load_filters(value: T) -> T:
-    """The value as it is. That this filter was found means that the collection's others are loaded; ansible.utils is, too."""
+    """The value as it is. Finding this filter has loaded the collection's others; those of ansible.utils are, here."""
     for loader, name in ((filter_loader, "ansible.utils.ipaddr"), (test_loader, "ansible.utils.ip")):
-        try:
+        with contextlib.suppress(KeyError):  # who uses one says that the collection is missing
             loader.get(name)
-        except KeyError:
-            pass  # who uses one says that the collection is missing
     return value
 
 

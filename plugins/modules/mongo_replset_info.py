@@ -42,6 +42,10 @@ options:
     description: The server's program, to be compared with the one that runs.
     type: path
     required: true
+  release:
+    description: The program of the wanted release, which O(binary) may be a link to; empty if a package brings it.
+    type: path
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -83,6 +87,14 @@ binary:
   description: Whether O(binary) is there.
   returned: always
   type: bool
+release:
+  description: Whether O(release) is there.
+  returned: always
+  type: bool
+started:
+  description: Whether its unit runs, and will at the next boot.
+  returned: always
+  type: bool
 version:
   description: The version that runs, empty if none does.
   returned: always
@@ -118,7 +130,7 @@ memory:
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import mongo_replset as mr
@@ -161,12 +173,23 @@ def first_answer(clusters: list[Cluster], here: mr.Member) -> tuple[Cluster, dic
     return clusters[-1], clusters[-1].hello(here)
 
 
-def unit(module: AnsibleModule) -> tuple[bool, int]:
-    """Whether the unit is active, and when its process began (microseconds of the monotonic clock; 0: none)."""
-    _code, out, _err = module.run_command(["systemctl", "show", f"--property=ActiveState,MainPID,{STARTED}", UNIT])
+class Unit(NamedTuple):
+    """The server's unit; `began` is when its process did (microseconds of the monotonic clock; 0: none)."""
+
+    active: bool
+    enabled: bool
+    began: int
+
+
+def unit(module: AnsibleModule) -> Unit:
+    properties = f"--property=ActiveState,UnitFileState,MainPID,{STARTED}"
+    _code, out, _err = module.run_command(["systemctl", "show", properties, UNIT])
     said = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-    began = int(said.get(STARTED) or 0) if int(said.get("MainPID") or 0) else 0
-    return said.get("ActiveState") in ("active", "activating", "reloading"), began
+    return Unit(
+        said.get("ActiveState") in ("active", "activating", "reloading"),
+        said.get("UnitFileState") == "enabled",
+        int(said.get(STARTED) or 0) if int(said.get("MainPID") or 0) else 0,
+    )
 
 
 def keyfile(path: str, wanted: str) -> str:
@@ -202,6 +225,7 @@ def main() -> None:
             "key": {"type": "str", "default": "", "no_log": True},
             "conf": {"type": "dict", "default": {}},
             "binary": {"type": "path", "required": True},
+            "release": {"type": "path", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -210,11 +234,11 @@ def main() -> None:
     cluster = clusters[0]
     here = next((m for m in cluster.members if m.name == given["member"]), None)
     data_dir = Path(given["data_dir"])
-    active, began = unit(module)
+    server = unit(module)
     hello: dict[str, Any] | None = None
     parsed: dict[str, Any] = {}
     version = feature = ""
-    if here and active and not PYMONGO_ERROR:
+    if here and server.active and not PYMONGO_ERROR:
         try:
             cluster, hello = first_answer(clusters, here)
             version = str(cluster.client(here, login=False).admin.command("buildInfo")["version"])
@@ -227,7 +251,7 @@ def main() -> None:
             pass
     told = mr.told(parsed, text(CONF))
     data = (data_dir / "WiredTiger").exists()
-    state = mr.classify(given["set_name"], mr.MARK in text(CONF), data, active, hello, told)
+    state = mr.classify(given["set_name"], mr.MARK in text(CONF), data, server.active, hello, told)
     module.exit_json(
         changed=False,
         missing=missing_packages(module, given["packages"]),
@@ -235,12 +259,14 @@ def main() -> None:
         set_name=(hello or {}).get("setName", told),
         adopted=(data_dir / mr.ADOPTED).exists(),
         binary=os.path.exists(given["binary"]),
+        release=bool(given["release"]) and os.path.exists(given["release"]),
+        started=server.active and server.enabled,
         version=version,
         feature=feature,
         tls_mode=mr.flat(parsed).get("net.tls.mode", "disabled") if parsed else "",
         cache=round(float(mr.flat(parsed).get("storage.wiredTiger.engineConfig.cacheSizeGB", 0)) * 1024),
         keyfile=keyfile(given["keyfile"], given["key"]),
-        pending=restart_reasons(given, parsed, began) if parsed and given["conf"] else [],
+        pending=restart_reasons(given, parsed, server.began) if parsed and given["conf"] else [],
         memory=host_memory(),
     )
 
