@@ -1,25 +1,28 @@
 # Copyright (c) the cloudexit maintainers
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""All filters in the process that forks the others: loaded once for a run, not once for each task and host."""
+"""What each process of a run would do again, done once, in the one that forks them."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 from typing import TypeVar
 
 from ansible.plugins.loader import filter_loader, test_loader
 
 DOCUMENTATION = r"""
-name: load_filters
-short_description: Have the workers of a run inherit the filters
+name: ready_to_fork
+short_description: Have the workers of a run inherit what each would load and look through anew
 version_added: 0.1.0
 author: The cloudexit maintainers (@cloudexit)
 description:
   - ansible-core forks a process for each task and host. The first filter of a collection that it meets has it load them
     all, with what they import, and all that is gone when it ends.
-  - A play's C(order) is templated in the process that forks. What is loaded there is there for all plays that follow.
+  - Python's garbage collector in it goes through all objects that it inherited, and so has the kernel copy them.
+  - A play's C(order) is templated in the process that forks. What is loaded there is there for all plays that follow, and
+    L(gc.freeze(),https://docs.python.org/3/library/gc.html#gc.freeze) keeps what is there out of the collector's sight.
 notes:
-  - On two cores a task that uses such a filter on two hosts takes a quarter of a second less.
+  - Measured in docs/times.md.
 positional: _input
 options:
   _input:
@@ -31,7 +34,7 @@ options:
 EXAMPLES = r"""
 - name: Any play, as it would be without that line, and faster
   hosts: all
-  order: "{{ 'inventory' | cloudexit.ha_stack.load_filters }}"
+  order: "{{ 'inventory' | cloudexit.ha_stack.ready_to_fork }}"
 """
 
 RETURN = r"""
@@ -43,11 +46,12 @@ _value:
 T = TypeVar("T")
 
 
-def load_filters(value: T) -> T:
+def ready_to_fork(value: T) -> T:
     """The value as it is. Finding this filter has loaded the collection's others; those of ansible.utils are, here."""
     for loader, name in ((filter_loader, "ansible.utils.ipaddr"), (test_loader, "ansible.utils.ip")):
         with contextlib.suppress(KeyError):  # who uses one says that the collection is missing
             loader.get(name)
+    gc.freeze()
     return value
 
 
@@ -55,4 +59,4 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, object]:
-        return {"load_filters": load_filters}
+        return {"ready_to_fork": ready_to_fork}
