@@ -19,8 +19,8 @@ description:
   - ansible-core forks a process for each task and host. The first filter of a collection that it meets has it load them
     all, with what they import, and all that is gone when it ends.
   - Python's garbage collector in it goes through all objects that it inherited, and so has the kernel copy them.
-  - A play's C(order) is templated in the process that forks. What is loaded there is there for all plays that follow, and
-    L(gc.freeze(),https://docs.python.org/3/library/gc.html#gc.freeze) keeps what is there out of the collector's sight.
+  - A play's C(order) is templated in the process that forks. What is loaded there is there for all plays that follow,
+    and L(gc.freeze,https://docs.python.org/3/library/gc.html#gc.freeze) keeps it out of the collectors' sight.
 notes:
   - Measured in docs/times.md.
 positional: _input

@@ -53,6 +53,11 @@ def armed(name: str) -> bool:
     return node(name, f"systemctl is-active {TIMER} || true") == "active"
 
 
+def holder() -> str:
+    """Who has the balancers' address, if one has."""
+    return next((name for name in ("lb1", "lb2") if f" {LAB.vips['lb']}/" in node(name, "ip -o address")), "")
+
+
 def until(what: Callable[[], Any], seconds: float) -> Any:
     end = time.monotonic() + seconds
     while not (found := what()):
@@ -88,6 +93,19 @@ def test_a_dry_run_makes_no_fault() -> None:
     assert found["power"]["why"] == ["only looked (--check): the power of redis1 is cut through fence_docker"]
     assert {item["status"] for item in items()} <= {"not_run", "not_possible"}
     assert not any(armed(name) for name in ("redis1", "redis2", "lb1", "lb2"))
+
+
+def test_who_serves_is_asked_not_who_is_named_first() -> None:
+    """Only there is the process of a database that another member runs, and its disk."""
+    until(lambda: holder(), 30)
+    if holder() == "lb1":
+        node("lb1", "crm_resource --move --resource lb-vip --node lb2")
+    try:
+        until(lambda: holder() == "lb2", 30)
+        played, _text = drill("serves", "--check", *CONFIRM, "--tags", "haproxy_lb,process_hung")
+    finally:
+        node("lb1", "crm_resource --clear --resource lb-vip")
+    assert played.good and [item["victim"] for item in items()] == ["lb2"]
 
 
 def test_a_sick_tier_is_left_alone() -> None:
