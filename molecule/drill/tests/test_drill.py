@@ -97,7 +97,7 @@ def test_a_dry_run_makes_no_fault() -> None:
 
 def test_who_serves_is_asked_not_who_is_named_first() -> None:
     """Only there is the process of a database that another member runs, and its disk."""
-    until(lambda: holder(), 30)
+    until(holder, 30)
     if holder() == "lb1":
         node("lb1", "crm_resource --move --resource lb-vip --node lb2")
     try:
