@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import importlib
 import json
 import os
 import signal
@@ -126,3 +127,34 @@ def test_what_it_lacks_is_named(kind: str, lacks: str) -> None:
     for options, expected in (["-S"], lacks), ([], ""):
         command = [sys.executable, *options, str(PROBE), "--needs", kind]
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == expected
+
+
+class QuorumQueue:
+    """As a connection of pika: whoever consumes has at most so many messages unacknowledged, 2000 if it names no limit."""
+
+    def __init__(self, ready: int) -> None:
+        self.ready, self.limit = list(range(ready)), 2000
+
+    def channel(self) -> QuorumQueue:
+        self.limit = 2000
+        return self
+
+    def basic_qos(self, prefetch_count: int) -> None:
+        self.limit = prefetch_count
+
+    def consume(self, _queue: str, inactivity_timeout: float) -> Iterator[tuple[Any, Any, bytes]]:
+        mine, self.ready = self.ready[: self.limit], self.ready[self.limit :]
+        assert inactivity_timeout > 0
+        yield from (("method", None, str(number).encode()) for number in mine)
+        yield None, None, b""
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("count", [0, 999, 1000, 2001, 5000])
+def test_a_quorum_queue_is_read_to_its_end(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROBE))
+    of_rabbitmq = importlib.import_module("of_rabbitmq")
+    monkeypatch.setattr(of_rabbitmq, "anywhere", lambda _settings: QuorumQueue(count))
+    assert of_rabbitmq.read({}, "run", "confirmed") == list(range(count))
