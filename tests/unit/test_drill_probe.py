@@ -130,7 +130,7 @@ def test_what_it_lacks_is_named(kind: str, lacks: str) -> None:
 
 
 class QuorumQueue:
-    """As a connection of pika: whoever consumes has at most so many messages unacknowledged, 2000 if it names no limit."""
+    """As a connection of pika: a consumer has at most so many messages unacknowledged, 2000 if it names no limit."""
 
     def __init__(self, ready: int) -> None:
         self.ready, self.limit = list(range(ready)), 2000
