@@ -108,7 +108,10 @@ def misplaced(status: ET.Element, name: str, members: list[str]) -> list[str]:
             )
     for failure in status.iter("failure"):
         if failure.get("op_key", "").startswith(f"{name}-"):
-            wrong.append(f"failed action {failure.get('op_key')} on {failure.get('node')}: {failure.get('exitreason')}")
+            wrong.append(
+                f"failed action {failure.get('op_key')} on {failure.get('node')}: {failure.get('exitreason')} (when the"
+                f" cause is known: `pcs resource cleanup {failure.get('op_key', '').rsplit('_', 2)[0]}`)"
+            )
     return wrong
 
 
