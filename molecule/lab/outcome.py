@@ -24,11 +24,13 @@ REPORTS = ROOT / ".lab" / "reports"
 
 @dataclass(frozen=True)
 class Play:
-    """A run of a playbook."""
+    """A run of a playbook; `unreachable` and `failed` are hosts, as its recap has them."""
 
     good: bool
     changed: list[str]
     seconds: float
+    unreachable: list[str]
+    failed: list[str]
 
 
 def play(lab: Lab, playbook: str, arguments: Sequence[str], log: Path) -> Play:
@@ -40,7 +42,13 @@ def play(lab: Lab, playbook: str, arguments: Sequence[str], log: Path) -> Play:
         command = [str(BIN / "ansible-playbook"), playbook, *arguments]
         code = subprocess.call(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
     seconds = round(time.monotonic() - begin, 1)
-    return Play(code == 0, changes(log.read_text(encoding="utf-8")), seconds)
+    text = log.read_text(encoding="utf-8")
+    return Play(code == 0, changes(text), seconds, recap(text, "unreachable"), recap(text, "failed"))
+
+
+def recap(output: str, column: str) -> list[str]:
+    """Hosts that a playbook's recap counts at least one of `column` for."""
+    return re.findall(rf"^(\S+) +: ok=.* {column}=[1-9]", output, re.MULTILINE)
 
 
 def changes(output: str) -> list[str]:

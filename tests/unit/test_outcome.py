@@ -50,3 +50,13 @@ def test_what_could_not_be_tried_is_status_2(
     with pytest.raises(SystemExit) as ended:
         outcome.end(lambda: int("x"), ValueError)
     assert ended.value.code == 2
+
+
+def test_a_recap_tells_who_was_not_reached_and_who_failed() -> None:
+    output = """ok: [mongo1]
+mongo1                     : ok=3    changed=0    unreachable=1    failed=0    skipped=2    rescued=0    ignored=0
+mongo2                     : ok=20   changed=0    unreachable=0    failed=0    skipped=9    rescued=0    ignored=0
+arb1                       : ok=19   changed=1    unreachable=0    failed=12   skipped=9    rescued=1    ignored=0
+"""
+    assert outcome.recap(output, "unreachable") == ["mongo1"]
+    assert outcome.recap(output, "failed") == ["arb1"]
