@@ -48,4 +48,5 @@ class FilterModule:
             "pcs_cluster_findings": pcs_cluster.findings,
             "pcs_cluster_fence_levels": pcs_cluster.fence_levels,
             "pcs_cluster_fence_primitives": pcs_cluster.fence_primitives,
+            "pcs_cluster_race_delays": pcs_cluster.race_delays,
         }

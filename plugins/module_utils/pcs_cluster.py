@@ -154,6 +154,11 @@ def _check_fencing(wish: dict[str, Any]) -> list[str]:
             " pcs_cluster_fencing: disabled accepts that by name)"
         ]
     wrong = []
+    if race_seconds(wish["race_delay"]) is None:
+        wrong.append(
+            f"pcs_cluster_fence_race_delay is {wish['race_delay']!r}, not whole seconds such as 2s: longer than the"
+            " fence device takes to cut the power"
+        )
     names = [device["name"] for device in wish["fence_devices"]]
     for twice in sorted({n for n in names if names.count(n) > 1}):
         wrong.append(f"fence device {twice} is defined twice")
@@ -470,17 +475,24 @@ def _options(values: dict[str, str]) -> list[str]:
 # --- fence devices for pacemaker_cib -------------------------------------------------------------------------------
 
 
-def tie_break(members: list[str], race_delay: str) -> str:
-    """The value of pcmk_delay_base that lets the last of two members win where priority-fencing-delay decides nothing.
-
-    Pacemaker has no such delay where both are worth the same, as before their resources run: both would shoot. Half of
-    `race_delay` (such as "2s"), at least 1 s, since Pacemaker adds the two and wants the other twice as long. Empty:
-    there are not two members, or the delay is none that can be halved.
-    """
+def race_seconds(race_delay: str) -> int | None:
+    """`pcs_cluster_fence_race_delay`, such as "2s", in seconds, the unit of Pacemaker's delays; None: no such time."""
     match = re.fullmatch(r"(\d+)\s*(?:s|sec)?", str(race_delay).strip())
-    if len(members) != 2 or not match:
-        return ""
-    return f"{members[-1]}:{max(1, int(match.group(1)) // 2)}s"
+    return int(match.group(1)) if match else None
+
+
+def race_delays(members: list[str], race_delay: str) -> dict[str, str]:
+    """How much later each of two members is fenced, so that one wins a race by at least `race_delay` in every case.
+
+    `pcmk_delay_base`, of the last member's devices: one such time. It decides where priority-fencing-delay does not,
+    because both are worth the same, as before their resources run. `priority-fencing-delay`: twice that, since
+    Pacemaker adds the two ("safely twice", Pacemaker Explained, cluster options), and the first member, where it is
+    worth more, wins by what is left. Empty: there are not two members, or no time is wanted.
+    """
+    seconds = race_seconds(race_delay)
+    if len(members) != 2 or not seconds:
+        return {}
+    return {"priority-fencing-delay": f"{2 * seconds}s", "pcmk_delay_base": f"{members[-1]}:{seconds}s"}
 
 
 def fence_primitives(
@@ -488,11 +500,10 @@ def fence_primitives(
 ) -> list[dict[str, Any]]:
     """pcs_cluster_fence_devices as primitives; plugs of hosts that are not members are left out.
 
-    A device that can fence the last of two members does so later by half of `race_delay`, see `tie_break`, unless it
-    has a delay of its own.
+    A device that can fence the last of two members does so later, see `race_delays`, unless it has a delay of its own.
     """
     primitives = []
-    delay = tie_break(members, race_delay)
+    delay = race_delays(members, race_delay).get("pcmk_delay_base")
     for device in devices:
         params = dict(device.get("params") or {})
         if device.get("plugs"):

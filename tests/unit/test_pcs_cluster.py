@@ -26,6 +26,7 @@ def wish(**changed: Any) -> dict[str, Any]:
         "crypto": {"cipher": "aes256", "hash": "sha256"},
         "fencing": "enabled",
         "fence_devices": [{"name": "power", "agent": "fence_x"}],
+        "race_delay": "2s",
         "fence_secrets": [],
         "has_password": True,
     }
@@ -143,6 +144,7 @@ def test_state_of_a_host(info: dict[str, Any] | None, state: str) -> None:
         ({"fencing": "off"}, "pcs_cluster_fencing is 'off', not enabled or disabled"),
         ({"fence_devices": [{"name": "p", "agent": "x", "targets": ["a"]}]}, "no fence device can fence b"),
         ({"fence_devices": [{"name": "p", "agent": "x"}] * 2}, "fence device p is defined twice"),
+        ({"race_delay": "2min"}, "pcs_cluster_fence_race_delay is '2min', not whole seconds such as 2s"),
         ({"fence_secrets": ["q"]}, "pcs_cluster_fence_secrets names q"),
     ],
 )
@@ -323,10 +325,9 @@ def test_fence_devices_become_primitives() -> None:
 @pytest.mark.parametrize(
     ("members", "delay", "params", "wanted"),
     [
-        (["a", "b"], "2s", {}, "b:1s"),
-        (["a", "b"], "7", {}, "b:3s"),
-        (["a", "b"], "1s", {}, "b:1s"),
-        (["a", "b"], "2min", {}, None),
+        (["a", "b"], "2s", {}, "b:2s"),
+        (["a", "b"], "7", {}, "b:7s"),
+        (["a", "b"], "0", {}, None),
         (["a", "b", "c"], "2s", {}, None),
         (["a", "b"], "2s", {"pcmk_delay_base": "5s"}, "5s"),
         (["a", "b"], "2s", {"pcmk_delay_max": "5s"}, None),
@@ -345,7 +346,19 @@ def test_a_device_of_the_first_alone_has_no_delay() -> None:
         [{"name": name, "agent": "fence_ipmilan", "targets": [name]} for name in "ab"], "fence", ["a", "b"], "2s"
     )
     assert "pcmk_delay_base" not in first["params"]
-    assert last["params"]["pcmk_delay_base"] == "b:1s"
+    assert last["params"]["pcmk_delay_base"] == "b:2s"
+
+
+@pytest.mark.parametrize("delay", ["1s", "2", "5 sec"])
+def test_one_of_two_wins_a_race_by_the_delay_whoever_is_worth_more(delay: str) -> None:
+    delays = pcs.race_delays(["a", "b"], delay)
+    wanted = pcs.race_seconds(delay)
+    assert wanted is not None
+    priority = int(delays["priority-fencing-delay"].rstrip("s"))
+    base = int(delays["pcmk_delay_base"].removeprefix("b:").rstrip("s"))
+    for a, b in ((0, base), (priority, base), (0, priority + base)):  # equal, a is worth more, b is worth more
+        assert abs(a - b) >= wanted, (a, b)
+        assert (b < a) == (a == priority), "the one that is worth more is fenced later"
 
 
 def test_fence_levels_name_devices_by_their_ids() -> None:
