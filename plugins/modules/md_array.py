@@ -208,6 +208,11 @@ notes:
   returned: always
   type: list
   elements: str
+pending:
+  description: What O(state=present) has left to do, or would do after O(state=query).
+  returned: always
+  type: list
+  elements: str
 commands:
   description: What was run, or would be in check mode.
   returned: always
@@ -297,14 +302,18 @@ class Manager:
         view.array = md_array.find(self.arrays(), self.wanted.name, [view.real[d] for d in self.wanted.devices])
         return view
 
-    def configure(self, identity: str) -> None:
-        """The array's line in mdadm.conf, from which udev and the initramfs know its name."""
+    def config(self, identity: str) -> tuple[str, str]:
+        """mdadm.conf as it is, and with the array's line, from which udev and the initramfs know its name."""
         path = self.module.params["config"]
         present = ""
         if os.path.exists(path):
             with open(path, encoding="utf-8") as source:
                 present = source.read()
-        text = md_array.with_array_line(present, self.wanted, identity)
+        return present, md_array.with_array_line(present, self.wanted, identity)
+
+    def configure(self, identity: str) -> None:
+        path = self.module.params["config"]
+        present, text = self.config(identity)
         if text == present:
             return
         self.diff.append({"before": present, "after": text, "before_header": path, "after_header": path})
@@ -317,6 +326,13 @@ class Manager:
             target.write(text)
         self.module.atomic_move(draft, path)
         self.module.set_mode_if_different(path, "0644", False)
+
+    def pending(self, view: md_array.View, plan: md_array.Plan) -> list[str]:
+        """What state=present would do, in words for a person."""
+        identity = md_array.identity(view, self.wanted)
+        present, text = self.config(identity) if identity else ("", "")
+        write = [f"write {self.module.params['config']}"] if present != text else []
+        return write + [shlex.join(command) for command in plan.commands]
 
     def present(self, view: md_array.View) -> md_array.View:
         new = uuid.uuid4().hex
@@ -406,6 +422,7 @@ def main() -> None:
         array=md_array.report(after, wanted),
         refusal=plan.refusal,
         notes=plan.notes,
+        pending=manager.pending(after, plan),
     )
 
 

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +58,26 @@ def foreign_program(lines: list[str], hook: str) -> str:
     return next((program for program in programs if program != hook), "")
 
 
+def behind(config: str, watched: list[str]) -> list[str]:
+    """What was made from an older mdadm.conf, or is not there yet: images of the initramfs, and the monitor."""
+    try:
+        written = os.stat(config).st_mtime
+    except OSError:
+        return [config]
+    found = []
+    if shutil.which("update-initramfs"):
+        found += [image for image in sorted(glob.glob("/boot/initrd.img-*")) if os.stat(image).st_mtime < written]
+    if watched:
+        show = run(
+            "systemctl", "show", "--timestamp=us", "--property=ActiveState,ActiveEnterTimestamp", "mdmonitor.service"
+        )
+        unit = dict(line.partition("=")[::2] for line in show.splitlines())
+        since = run("date", "+%s.%6N", "--date", unit.get("ActiveEnterTimestamp") or "@0").strip()
+        if unit.get("ActiveState") != "active" or float(since or 0) < written:
+            found.append("mdmonitor.service")
+    return found
+
+
 def look(wish: dict[str, Any]) -> dict[str, Any]:
     places = mounts()
     arrays = {}
@@ -96,6 +118,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
         )
     return {
         "arrays": arrays,
+        "behind": behind(wish["config"], wish["watched"]),
         "config_lines": lines,
         "missing_packages": missing_packages(wish["packages"]),
         "wrong": wrong,
