@@ -20,7 +20,7 @@ attributes:
     description: What would be written is told.
   diff_mode:
     support: full
-    description: Of files that are O(files[].secret), only whether they differ.
+    description: Of O(secret_files), only whether they differ.
   idempotent:
     support: full
     description: A file with this content, owner and mode is not touched.
@@ -67,10 +67,29 @@ options:
       mode:
         description: Permissions, by default V(0644).
         type: raw
-      secret:
-        description: Whether the text is left out of the diff. The task needs C(no_log), too, which hides the arguments.
-        type: bool
-        default: false
+  secret_files:
+    description: Files whose text is in no log and in no diff, written after the others.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path.
+        type: path
+        required: true
+      content:
+        description: The whole text.
+        type: str
+        required: true
+      owner:
+        description: User that owns it; by default it keeps its own, and a new one is root's.
+        type: str
+      group:
+        description: Its group, likewise.
+        type: str
+      mode:
+        description: Permissions, by default V(0600).
+        type: raw
 """
 
 EXAMPLES = r"""
@@ -81,11 +100,11 @@ EXAMPLES = r"""
     files:
       - path: /etc/mongod.conf
         content: "{{ lookup('ansible.builtin.template', 'mongod.conf.j2') }}"
+    secret_files:
       - path: /etc/mongod.key
         content: "{{ mongo_replset_key }}"
         owner: mongodb
         mode: "0400"
-        secret: true
 """
 
 RETURN = r"""
@@ -124,14 +143,16 @@ def directory(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[
     return missing or changed, {"before": "" if missing else "directory\n", "after": "directory\n"}
 
 
-def file(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+def file(
+    module: AnsibleModule, entry: dict[str, Any], mode: str = "0644", secret: bool = False
+) -> tuple[bool, dict[str, str]]:
     """Whether a file was written or changed, and the diff."""
     path, text = Path(entry["path"]), entry["content"]
     there = path.is_file() and not path.is_symlink()
     before = path.read_text(encoding="utf-8", errors="replace") if there else ""
     differs = not there or before != text
     shown = {"before": before, "after": text}
-    if entry["secret"]:
+    if secret:
         kept = "a secret\n"
         shown = {"before": kept * there, "after": "another secret\n" if differs and there else kept}
     if module.check_mode and not there:
@@ -145,7 +166,12 @@ def file(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, 
         write(path, text, (old.st_mode & 0o7777) if old else 0o600)
         if old:
             os.chown(path, old.st_uid, old.st_gid)
-    return attributes(module, entry, "0644") or differs, shown
+    return attributes(module, entry, mode) or differs, shown
+
+
+def secret_file(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+    """Whether a file was written or changed, and no more than that in the diff."""
+    return file(module, entry, mode="0600", secret=True)
 
 
 def main() -> None:
@@ -156,17 +182,25 @@ def main() -> None:
         "group": {"type": "str"},
         "mode": {"type": "raw"},
     }
-    text = {"content": {"type": "str", "required": True}, "secret": {"type": "bool", "default": False}}
+    text = {"content": {"type": "str", "required": True}}
+    secret = {"content": {"type": "str", "required": True, "no_log": True}}
     module = AnsibleModule(
         argument_spec={
             "directories": {"type": "list", "elements": "dict", "default": [], "options": entry},
             "files": {"type": "list", "elements": "dict", "default": [], "options": entry | text},
+            "secret_files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "no_log": False,
+                "options": entry | secret,
+            },
         },
         supports_check_mode=True,
     )
     written, diff = [], []
-    for make, entries in ((directory, module.params["directories"]), (file, module.params["files"])):
-        for given in entries:
+    for kind, make in (("directories", directory), ("files", file), ("secret_files", secret_file)):
+        for given in module.params[kind]:
             changed, shown = make(module, given)
             if changed:
                 written.append(given["path"])

@@ -104,6 +104,11 @@ disk_free:
   description: What of it is free, in MiB.
   returned: always
   type: int
+lost:
+  description: Members that this one has lost although it runs, while they are a majority and have each other.
+  returned: always
+  type: list
+  elements: str
 wide:
   description: Sockets on O(ports) that listen elsewhere than on O(addresses).
   returned: always
@@ -171,6 +176,7 @@ def main() -> None:
         memory=int(meminfo[1]) // 1024 if meminfo else 0,
         disk=disk.f_frsize * disk.f_blocks // 2**20,
         disk_free=disk.f_frsize * disk.f_bavail // 2**20,
+        lost=mq.cut_off(live, node) if live and state == "member" else [],
         wide=mq.wide_listeners(sockets, given["ports"], given["addresses"]),
     )
 

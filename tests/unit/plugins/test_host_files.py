@@ -62,11 +62,12 @@ def test_another_text_or_mode_is_told_and_made(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_secret_is_in_no_diff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = tmp_path / "key"
-    given = {"path": str(key), "mode": "0400", "secret": True}
-    assert run(capsys, files=[{**given, "content": "hush"}])["diff"][0]["after"] == "a secret\n"
-    diff = run(capsys, files=[{**given, "content": "other"}])["diff"][0]
-    assert (diff["before"], diff["after"]) == ("a secret\n", "another secret\n")
-    assert (key.read_text(), mode(key)) == ("other", 0o400)
+    assert run(capsys, secret_files=[{"path": str(key), "content": "hush-1"}])["diff"][0]["after"] == "a secret\n"
+    assert mode(key) == 0o600
+    told = run(capsys, secret_files=[{"path": str(key), "content": "hush-2", "mode": "0400"}])
+    assert (told["diff"][0]["before"], told["diff"][0]["after"]) == ("a secret\n", "another secret\n")
+    assert (key.read_text(), mode(key)) == ("hush-2", 0o400)
+    assert "hush" not in json.dumps(told), "the arguments that a callback may show"
 
 
 def test_a_link_gives_way_to_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
