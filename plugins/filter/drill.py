@@ -86,8 +86,15 @@ def rerun_failures(told: Mapping[str, Any], victim: str, when: str) -> list[str]
 def verdict(item: Mapping[str, Any]) -> list[str]:
     """What was not as promised in one fault's cycle; `item` is an entry of the report."""
     marks = item["result"]["marks"]
-    held = round(marks.get("undone", 0) - marks.get("fault", 0), 1) if item["held"] else 0.0
+    lasted = round(marks.get("undone", 0) - marks.get("fault", 0), 1)
+    held = lasted if item["held"] else 0.0
     found = drill.failures(item["result"], float(item["objective"]), float(item["slowness"]), held)
+    if "during" in item.get("rerun", {}) and lasted > item["armed"]:
+        early = lasted - item["armed"]
+        found.append(
+            f"site.yml was to run during the fault, which the host's timer had ended {early:.0f} s before the run did: "
+            "raise drill_grace_seconds"
+        )
     for when, told in item.get("rerun", {}).items():
         found += rerun_failures(told, item["victim"], when)
     return found

@@ -230,6 +230,15 @@ def test_while_a_server_refuses_rightly_its_gap_is_as_long_as_the_fault() -> Non
     assert filters.verdict(entry(objective=2.0, result=long)) != []
 
 
+def test_a_run_that_was_to_be_during_the_fault_must_have_been() -> None:
+    told = {"changed": {}, "unreachable": [], "failed": [], "said": [], "rc": 0, "moved": ""}
+    lasted = 3.1  # see MARKS
+    assert filters.verdict(entry(rerun={"during": told}, armed=lasted + 1)) == []
+    (text,) = filters.verdict(entry(rerun={"during": told}, armed=lasted - 2))
+    assert "timer had ended 2 s before" in text and text.endswith("raise drill_grace_seconds")
+    assert filters.verdict(entry(rerun={"after": told}, armed=lasted - 2)) == []
+
+
 def test_the_table_shows_every_entry() -> None:
     text = filters.table([entry(), {**entry(status="not_possible", why=["no disk"], victim="redis2"), "result": {}}])
     assert "2.1 s" in text and "not possible here: no disk" in text

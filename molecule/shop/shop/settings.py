@@ -140,7 +140,7 @@ if environment.text("DATABASE_HOST"):
                 "connect_timeout": environment.integer("DATABASE_CONNECT_TIMEOUT", 2),
                 "read_timeout": environment.integer("DATABASE_READ_TIMEOUT", 300),
                 "write_timeout": environment.integer("DATABASE_WRITE_TIMEOUT", 4),
-                # A node that hangs in the middle of an order would lock its records for all others. Only MariaDB reads this.
+                # A node that hangs in the middle of an order would lock its records for all. Only MariaDB reads this.
                 "init_command": "SET NAMES utf8mb4 /*M! , SESSION idle_transaction_timeout = "
                 f"{environment.integer('DATABASE_IDLE_TRANSACTION_TIMEOUT', 0)} */",
             },
