@@ -131,10 +131,19 @@ class Host:
             name: str(value) for name, value in wish["sysctl"].items() if read(setting(name)).strip() != str(value)
         }
         self.off = [unit for unit in (*wish["enable"], *wish["run"]) if not self.says(unit, "is-enabled")]
-        self.stopped = [unit for unit in wish["run"] if not self.says(unit, "is-active")]
+        self.stopped = [unit for unit in wish["run"] if not self.runs(unit)]
 
     def says(self, unit: str, question: str) -> bool:
         return self.module.run_command(["systemctl", "--quiet", question, unit])[0] == 0
+
+    def runs(self, unit: str) -> bool:
+        """Whether a unit runs, or will in a moment: while a host boots it waits for its turn, as a job of systemd."""
+        _rc, out, _err = self.module.run_command(["systemctl", "show", "--property=ActiveState,Job", unit])
+        shown = dict(line.partition("=")[::2] for line in out.splitlines())
+        return shown.get("ActiveState") in ("active", "activating", "reloading") or shown.get("Job", "0") not in (
+            "",
+            "0",
+        )
 
     def missing(self) -> dict[str, str]:
         """Addresses that are not there, by interface."""
