@@ -140,10 +140,8 @@ class Host:
         """Whether a unit runs, or will in a moment: while a host boots it waits for its turn, as a job of systemd."""
         _rc, out, _err = self.module.run_command(["systemctl", "show", "--property=ActiveState,Job", unit])
         shown = dict(line.partition("=")[::2] for line in out.splitlines())
-        return shown.get("ActiveState") in ("active", "activating", "reloading") or shown.get("Job", "0") not in (
-            "",
-            "0",
-        )
+        waits = shown.get("Job") not in (None, "", "0")
+        return waits or shown.get("ActiveState") in ("active", "activating", "reloading")
 
     def missing(self) -> dict[str, str]:
         """Addresses that are not there, by interface."""
