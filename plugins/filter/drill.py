@@ -12,6 +12,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import drill
 
 WIDTH, LANE, TOP = 1000, 64, 22  # of a timeline, in its own units
+TIMED_OUT = 124  # exit status of timeout(1)
 STATUS = {
     "passed": "passed",
     "failed": "FAILED",
@@ -67,6 +68,8 @@ def rerun_failures(told: Mapping[str, Any], victim: str, when: str) -> list[str]
     found = [f"site.yml {when} the fault changed {host}: {', '.join(tasks)}" for host, tasks in healthy.items()]
     if told["moved"]:
         found.append(f"site.yml {when} the fault moved the service: {told['moved']}")
+    if told["rc"] == TIMED_OUT:
+        return [*found, f"site.yml {when} the fault did not end: it was stopped after drill_recovery_seconds"]
     wrong = [*told["unreachable"], *told["failed"]]
     if when == "after" and (wrong or told["rc"]):
         found.append(

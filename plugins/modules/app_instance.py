@@ -150,7 +150,7 @@ from ansible_collections.cloudexit.ha_stack.plugins.module_utils.app_instance im
 SUPERVISOR = "/etc/supervisor/conf.d"
 NGINX = "/etc/nginx/sites-enabled"
 NGINX_ERRORS = "/var/log/nginx/error.log"
-# Seconds that supervisord may take to listen, and Nginx to have workers with the new settings.
+# Seconds that supervisord may take to listen or to answer, and Nginx to have workers with the new settings.
 PATIENCE = 15
 
 
@@ -186,8 +186,17 @@ class Instance:
         return code, (out + err).strip()
 
     def groups(self) -> dict[str, dict[str, str]]:
-        # Its exit code tells of stopped processes, which are no failure of the command.
-        return parse_status(self.run("supervisorctl", "status")[1]) if shutil.which("supervisorctl") else {}
+        if not shutil.which("supervisorctl"):
+            return {}
+        # Its exit code tells of stopped processes, which are no failure of the command; supervisorctl waits for ever.
+        code, said = self.run("timeout", str(PATIENCE), "supervisorctl", "status")
+        if code == 124:
+            self.module.fail_json(
+                msg=f"app_instance: supervisord does not answer: `supervisorctl status` said nothing in {PATIENCE} s,"
+                " and nothing was changed here. Next: ps -C supervisord -o pid,stat,wchan (T: stopped, D: waits for a"
+                " disk), systemctl restart supervisor"
+            )
+        return parse_status(said)
 
     def read(self, name: str) -> str:
         path = os.path.join(self.folder, name)

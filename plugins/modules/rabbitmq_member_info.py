@@ -104,6 +104,10 @@ disk_free:
   description: What of it is free, in MiB.
   returned: always
   type: int
+watched:
+  description: Whether the host restarts the member after it hung for so long that the others gave it up.
+  returned: always
+  type: bool
 lost:
   description: Members that this one has lost although it runs, while they are a majority and have each other.
   returned: always
@@ -177,6 +181,10 @@ def main() -> None:
         disk=disk.f_frsize * disk.f_blocks // 2**20,
         disk_free=disk.f_frsize * disk.f_bavail // 2**20,
         lost=mq.cut_off(live, node) if live and state == "member" else [],
+        watched=all(
+            module.run_command(["systemctl", "--quiet", question, "rabbitmq-reunite.service"])[0] == 0
+            for question in ("is-active", "is-enabled")
+        ),
         wide=mq.wide_listeners(sockets, given["ports"], given["addresses"]),
     )
 

@@ -215,6 +215,9 @@ def test_another_run_must_leave_the_healthy_alone_and_name_whom_it_misses() -> N
     (text,) = filters.rerun_failures(told, "redis2", "after")
     assert text.startswith("site.yml after the fault failed on redis2")
     assert len(filters.rerun_failures({**told, "rc": 0, "moved": "a → b"}, "redis2", "during")) == 1
+    for when in ("during", "after"):
+        (text,) = filters.rerun_failures({**told, "rc": 124}, "redis2", when)
+        assert text == f"site.yml {when} the fault did not end: it was stopped after drill_recovery_seconds"
 
 
 def entry(**more: Any) -> dict[str, Any]:
