@@ -140,8 +140,10 @@ if environment.text("DATABASE_HOST"):
                 "connect_timeout": environment.integer("DATABASE_CONNECT_TIMEOUT", 2),
                 "read_timeout": environment.integer("DATABASE_READ_TIMEOUT", 300),
                 "write_timeout": environment.integer("DATABASE_WRITE_TIMEOUT", 4),
-                # A node that hangs in the middle of an order would lock its records for all. Only MariaDB reads this.
-                "init_command": "SET NAMES utf8mb4 /*M! , SESSION idle_transaction_timeout = "
+                # A node that hangs in the middle of an order would lock its records for all, and then the one of its
+                # requests that waited for the first, and so on: waiting ends first. Only MariaDB reads the comment.
+                "init_command": "SET NAMES utf8mb4, SESSION innodb_lock_wait_timeout = "
+                f"{environment.integer('DATABASE_LOCK_WAIT_TIMEOUT', 50)} /*M! , SESSION idle_transaction_timeout = "
                 f"{environment.integer('DATABASE_IDLE_TRANSACTION_TIMEOUT', 0)} */",
             },
         }

@@ -9,6 +9,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 # Requests give up on a silent database quickly, and it on them; management commands (migrations) may take their time.
 os.environ.setdefault("DATABASE_READ_TIMEOUT", "4")
+os.environ.setdefault("DATABASE_LOCK_WAIT_TIMEOUT", "2")
 os.environ.setdefault("DATABASE_IDLE_TRANSACTION_TIMEOUT", "3")
 
 application = get_wsgi_application()
