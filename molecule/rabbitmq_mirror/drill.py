@@ -207,13 +207,11 @@ class Drills:
         fault: Callable[[], Any],
         victims: dict[str, Node],
         allowed: float | None = None,
-        mend: Callable[[], Any] = lambda: None,
         queue: tuple[str, str] = ("drill", "quorum"),
     ) -> None:
-        """Clients at these members, the fault, all messages read through a member that was not hurt.
+        """Clients at these members, the fault, the cluster whole by itself, all messages read through another member.
 
-        `mend` is what somebody has to do before the cluster is whole; clients are served before that. `queue`: how the
-        queues' names begin, and their type.
+        `queue`: how the queues' names begin, and their type.
         """
         start, kind = queue
         run = uuid.uuid4().hex[:8]
@@ -221,7 +219,6 @@ class Drills:
         for client in clients.values():
             client.declare()
         done = write(clients, fault)
-        mend()
         self.whole()
         if kind == "classic":
             self.in_step([client.queue for client in clients.values()])
@@ -255,10 +252,9 @@ class Drills:
             time.sleep(seconds)
             remote.run(node, f"kill -CONT $(cat {PID})")
 
-        # Both sides then hold each other for lost until the role restarts the node.
-        mend = self.run_again if given_up else lambda: None
+        # Both sides then hold each other for lost, until its host restarts the node (rabbitmq-reunite.service).
         name = f"process hung for {seconds:.0f} s" + (", longer than net_ticktime" if given_up else "")
-        self.play(name, stop, {"client": node}, self.given["rto_silent"], mend)
+        self.play(name, stop, {"client": node}, self.given["rto_silent"])
 
     def short(self) -> None:
         self.hang(3)
@@ -303,9 +299,6 @@ class Drills:
             self.playbook("rolling_restart.yml", "--tags", "rabbitmq_mirror", "-e", "rabbitmq_mirror_restart_all=true")
 
         self.play("rolling restart", restart, {"client": self.nodes[0]})
-
-    def run_again(self) -> None:
-        self.playbook("rabbitmq.yml")
 
     def playbook(self, name: str, *arguments: str) -> None:
         command = ["ansible-playbook", str(ROOT / "playbooks" / name), *self.given["inventory"], *arguments]
