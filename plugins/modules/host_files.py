@@ -49,7 +49,7 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
+    suboptions: &text
       path:
         description: Absolute path.
         type: path
@@ -65,31 +65,14 @@ options:
         description: Its group, likewise.
         type: str
       mode:
-        description: Permissions, by default V(0644).
+        description: Permissions, by default V(0644), of O(secret_files) V(0600).
         type: raw
   secret_files:
     description: Files whose text is in no log and in no diff, written after the others.
     type: list
     elements: dict
     default: []
-    suboptions:
-      path:
-        description: Absolute path.
-        type: path
-        required: true
-      content:
-        description: The whole text.
-        type: str
-        required: true
-      owner:
-        description: User that owns it; by default it keeps its own, and a new one is root's.
-        type: str
-      group:
-        description: Its group, likewise.
-        type: str
-      mode:
-        description: Permissions, by default V(0600).
-        type: raw
+    suboptions: *text
 """
 
 EXAMPLES = r"""
