@@ -204,7 +204,8 @@ def network_files(lab: Lab, node: Node) -> dict[str, tuple[str, int]]:
     elif node.links or gateway != lab.network(node.network).at(HOST_ADDRESS):
         lines.append(f"ip route replace default via {gateway}")
     if node.routes:
-        lines.append("mount -o remount,rw /proc/sys")
+        # What systemd-sysctl.service does at a host's boot; here its condition, a /proc/sys to write to, was not met.
+        lines += ["mount -o remount,rw /proc/sys", "/lib/systemd/systemd-sysctl --prefix=/net || true"]
     if not lines:
         return {}
     return {

@@ -140,7 +140,10 @@ def test_a_containers_further_interfaces_are_called_as_their_networks():
         "ip link set public up",
         "ip link set data up",
     ]
-    assert script.endswith("ip route replace default via 10.9.1.1\nmount -o remount,rw /proc/sys\n")
+    assert script.endswith(
+        "ip route replace default via 10.9.1.1\nmount -o remount,rw /proc/sys\n"
+        "/lib/systemd/systemd-sysctl --prefix=/net || true\n"
+    )
     assert made.node("n").definition.startswith("container 10.9.0.11, public 10.9.1.12, data 10.9.2.12, routes")
 
 
