@@ -31,7 +31,7 @@ options:
       - V(cleared) stops a server that nobody has used, if it runs under another name or with another cookie, as
         Debian's package starts it, and moves its files aside.
       - V(started) starts a server that does not run, or its application. One that has hung, and that a majority of
-        members holds for lost, is restarted.
+        members holds for lost, is restarted, and so is one whose application does not end its boot.
       - V(joined) lets a node that runs alone and empty join O(target), and gives quorum queues the replicas they lack.
       - V(forgotten) has this node take O(target) out of the cluster, with its replicas of quorum queues.
     type: str
@@ -127,6 +127,11 @@ class Member:
                 )
             if self.do(f"application of {self.node} started"):
                 self.server.ctl("start_app")
+                # Erlang's global can hang after a cut, and with it the boot ("Global hang workaround" in the log).
+                if self.server.wait(self.up, self.given["timeout"]):
+                    self.done.append(f"{self.node} restarted, because its application hung in its boot")
+                    self.server.stop()
+                    self.server.start(self.given["timeout"])
         elif self.was == "silent" and (complaint := self.server.wait(self.up, self.given["timeout"])):
             self.server.fail(
                 f"{self.node} runs and does not answer ({complaint}). Next, on it: rabbitmq-diagnostics status; "
