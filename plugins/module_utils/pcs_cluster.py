@@ -482,17 +482,18 @@ def race_seconds(race_delay: str) -> int | None:
 
 
 def race_delays(members: list[str], race_delay: str) -> dict[str, str]:
-    """How much later each of two members is fenced, so that one wins a race by at least `race_delay` in every case.
+    """How much later each of two members is fenced, so that the one that carries more wins a race by `race_delay`.
 
-    `pcmk_delay_base`, of the last member's devices: one such time. It decides where priority-fencing-delay does not,
-    because both are worth the same, as before their resources run. `priority-fencing-delay`: twice that, since
-    Pacemaker adds the two ("safely twice", Pacemaker Explained, cluster options), and the first member, where it is
-    worth more, wins by what is left. Empty: there are not two members, or no time is wanted.
+    `pcmk_delay_base`, of the last member's devices: half of it, at least 1 s. It decides where priority-fencing-delay
+    does not, because both carry the same, as before their resources run. `priority-fencing-delay`: `race_delay` more than
+    that, since Pacemaker adds the two and wants it "safely twice" the other (Pacemaker Explained, cluster options); the
+    first member, where it carries more, wins by the difference. Empty: not two members, or no time is wanted.
     """
     seconds = race_seconds(race_delay)
     if len(members) != 2 or not seconds:
         return {}
-    return {"priority-fencing-delay": f"{2 * seconds}s", "pcmk_delay_base": f"{members[-1]}:{seconds}s"}
+    equal = max(1, seconds // 2)
+    return {"priority-fencing-delay": f"{seconds + equal}s", "pcmk_delay_base": f"{members[-1]}:{equal}s"}
 
 
 def fence_primitives(

@@ -325,8 +325,8 @@ def test_fence_devices_become_primitives() -> None:
 @pytest.mark.parametrize(
     ("members", "delay", "params", "wanted"),
     [
-        (["a", "b"], "2s", {}, "b:2s"),
-        (["a", "b"], "7", {}, "b:7s"),
+        (["a", "b"], "2s", {}, "b:1s"),
+        (["a", "b"], "7", {}, "b:3s"),
         (["a", "b"], "0", {}, None),
         (["a", "b", "c"], "2s", {}, None),
         (["a", "b"], "2s", {"pcmk_delay_base": "5s"}, "5s"),
@@ -346,19 +346,19 @@ def test_a_device_of_the_first_alone_has_no_delay() -> None:
         [{"name": name, "agent": "fence_ipmilan", "targets": [name]} for name in "ab"], "fence", ["a", "b"], "2s"
     )
     assert "pcmk_delay_base" not in first["params"]
-    assert last["params"]["pcmk_delay_base"] == "b:2s"
+    assert last["params"]["pcmk_delay_base"] == "b:1s"
 
 
 @pytest.mark.parametrize("delay", ["1s", "2", "5 sec"])
-def test_one_of_two_wins_a_race_by_the_delay_whoever_is_worth_more(delay: str) -> None:
+def test_the_one_of_two_that_carries_more_wins_a_race_by_the_delay(delay: str) -> None:
     delays = pcs.race_delays(["a", "b"], delay)
     wanted = pcs.race_seconds(delay)
     assert wanted is not None
     priority = int(delays["priority-fencing-delay"].rstrip("s"))
     base = int(delays["pcmk_delay_base"].removeprefix("b:").rstrip("s"))
-    for a, b in ((0, base), (priority, base), (0, priority + base)):  # equal, a is worth more, b is worth more
-        assert abs(a - b) >= wanted, (a, b)
-        assert (b < a) == (a == priority), "the one that is worth more is fenced later"
+    assert priority >= 2 * base, "as Pacemaker wants it"
+    assert base >= 1 and base >= wanted // 2, "where they carry the same"
+    assert priority - base >= wanted, "the first carries more, and is fenced later than the last"
 
 
 def test_fence_levels_name_devices_by_their_ids() -> None:
