@@ -485,9 +485,9 @@ def race_delays(members: list[str], race_delay: str) -> dict[str, str]:
     """How much later each of two members is fenced, so that the one that carries more wins a race by `race_delay`.
 
     `pcmk_delay_base`, of the last member's devices: half of it, at least 1 s. It decides where priority-fencing-delay
-    does not, because both carry the same, as before their resources run. `priority-fencing-delay`: `race_delay` more than
-    that, since Pacemaker adds the two and wants it "safely twice" the other (Pacemaker Explained, cluster options); the
-    first member, where it carries more, wins by the difference. Empty: not two members, or no time is wanted.
+    does not, because both carry the same, as before their resources run. `priority-fencing-delay`: `race_delay` more
+    than that, since Pacemaker adds the two and wants it "safely twice" the other (Pacemaker Explained, cluster
+    options); the first member, where it carries more, wins by the difference. Empty: not two members, or no time.
     """
     seconds = race_seconds(race_delay)
     if len(members) != 2 or not seconds:
