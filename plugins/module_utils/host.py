@@ -27,6 +27,15 @@ def write(path: Path, text: str, mode: int) -> None:
     partial.rename(path)
 
 
+RUNS = ("active", "activating", "reloading")  # words of ActiveState
+
+
+def unit(module: AnsibleModule, name: str, *properties: str) -> dict[str, str]:
+    """These properties of a unit, as `systemctl show` says them; of a unit that is not there, too."""
+    shown = module.run_command(["systemctl", "show", f"--property={','.join(properties)}", name])[1]
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
 def missing_packages(module: AnsibleModule, packages: list[str]) -> list[str]:
     """Those of Debian's packages that are not installed."""
     if not packages:

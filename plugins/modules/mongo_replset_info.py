@@ -133,9 +133,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils import host
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import mongo_replset as mr
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import package_upgrade as pu
-from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import missing_packages
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils.mongo_replset_client import (
     PYMONGO_ERROR,
     Cluster,
@@ -182,11 +182,9 @@ class Unit(NamedTuple):
 
 
 def unit(module: AnsibleModule) -> Unit:
-    properties = f"--property=ActiveState,UnitFileState,MainPID,{STARTED}"
-    _code, out, _err = module.run_command(["systemctl", "show", properties, UNIT])
-    said = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    said = host.unit(module, UNIT, "ActiveState", "UnitFileState", "MainPID", STARTED)
     return Unit(
-        said.get("ActiveState") in ("active", "activating", "reloading"),
+        said.get("ActiveState") in host.RUNS,
         said.get("UnitFileState") == "enabled",
         int(said.get(STARTED) or 0) if int(said.get("MainPID") or 0) else 0,
     )
@@ -254,7 +252,7 @@ def main() -> None:
     state = mr.classify(given["set_name"], mr.MARK in text(CONF), data, server.active, hello, told)
     module.exit_json(
         changed=False,
-        missing=missing_packages(module, given["packages"]),
+        missing=host.missing_packages(module, given["packages"]),
         state=state,
         set_name=(hello or {}).get("setName", told),
         adopted=(data_dir / mr.ADOPTED).exists(),

@@ -126,7 +126,7 @@ import re
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import rabbitmq as mq
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import rabbitmq_host as host
-from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import missing_packages
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import missing_packages, unit
 
 PACKAGE = "rabbitmq-server"
 
@@ -163,6 +163,7 @@ def main() -> None:
     watermark = re.search(r"vm_memory_high_watermark\.absolute = (\d+)MiB", host.read(host.FILES[0]))
     disk = os.statvfs(host.HOME if host.HOME.is_dir() else "/var/lib")
     sockets = module.run_command(["ss", "-Hltn"])[1] if given["ports"] else ""
+    watcher = unit(module, "rabbitmq-reunite.service", "ActiveState", "UnitFileState")
     module.exit_json(
         changed=False,
         missing=missing_packages(module, given["packages"]),
@@ -181,10 +182,7 @@ def main() -> None:
         disk=disk.f_frsize * disk.f_blocks // 2**20,
         disk_free=disk.f_frsize * disk.f_bavail // 2**20,
         lost=mq.cut_off(live, node) if live and state == "member" else [],
-        watched=all(
-            module.run_command(["systemctl", "--quiet", question, "rabbitmq-reunite.service"])[0] == 0
-            for question in ("is-active", "is-enabled")
-        ),
+        watched=watcher.get("ActiveState") == "active" and watcher.get("UnitFileState") == "enabled",
         wide=mq.wide_listeners(sockets, given["ports"], given["addresses"]),
     )
 

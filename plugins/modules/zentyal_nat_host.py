@@ -96,7 +96,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.cloudexit.ha_stack.plugins.module_utils.host import write
+from ansible_collections.cloudexit.ha_stack.plugins.module_utils import host as tools
 
 PAUSE = 0.2
 
@@ -138,10 +138,8 @@ class Host:
 
     def runs(self, unit: str) -> bool:
         """Whether a unit runs, or will in a moment: while a host boots it waits for its turn, as a job of systemd."""
-        _rc, out, _err = self.module.run_command(["systemctl", "show", "--property=ActiveState,Job", unit])
-        shown = dict(line.partition("=")[::2] for line in out.splitlines())
-        waits = shown.get("Job") not in (None, "", "0")
-        return waits or shown.get("ActiveState") in ("active", "activating", "reloading")
+        shown = tools.unit(self.module, unit, "ActiveState", "Job")
+        return shown.get("Job", "0") not in ("", "0") or shown.get("ActiveState") in tools.RUNS
 
     def missing(self) -> dict[str, str]:
         """Addresses that are not there, by interface."""
@@ -191,7 +189,7 @@ class Host:
             path.unlink()
         for path, (text, mode) in self.stale.items():
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            write(path, text, mode)
+            tools.write(path, text, mode)
         for name, value in self.settings.items():
             self.set(name, value)
         if any(path.suffix in (".service", ".conf") and "system" in path.parts for path in self.stale):

@@ -7,7 +7,9 @@ from __future__ import annotations
 import os
 from types import SimpleNamespace
 
+import pytest
 from ansible_collections.cloudexit.ha_stack.plugins.module_utils import host
+from ansible_collections.cloudexit.ha_stack.plugins.modules.zentyal_nat_host import Host
 
 INSTALLED = "nginx install ok installed\nold deinstall ok config-files\n"
 
@@ -36,3 +38,29 @@ def test_a_package_whose_files_are_gone_is_missing():
 def test_addresses_have_the_lengths_of_their_networks():
     shown = '[{"ifname": "lo", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8}]}, {"ifname": "eth0"}]'
     assert host.addresses(module(shown)) == {"127.0.0.1": 8}  # type: ignore[arg-type]
+
+
+def test_the_properties_of_a_unit_may_be_empty_and_have_equals_signs():
+    shown = "ActiveState=active\nUnitFileState=\nExecStart={ argv[]=/bin/x a=b }\n"
+    assert host.unit(module(shown), "x.service", "ActiveState", "UnitFileState", "ExecStart") == {  # type: ignore[arg-type]
+        "ActiveState": "active",
+        "UnitFileState": "",
+        "ExecStart": "{ argv[]=/bin/x a=b }",
+    }
+
+
+@pytest.mark.parametrize(
+    ("shown", "runs"),
+    [
+        ("ActiveState=active\nJob=\n", True),
+        ("ActiveState=activating\nJob=12\n", True),
+        ("ActiveState=inactive\nJob=12\n", True),  # its turn comes
+        ("ActiveState=inactive\nJob=\n", False),
+        ("ActiveState=failed\nJob=0\n", False),
+        ("", False),
+    ],
+)
+def test_a_unit_of_a_firewall_that_runs_or_will_in_a_moment(shown, runs):
+    firewall = Host.__new__(Host)
+    firewall.module = module(shown)  # type: ignore[assignment]
+    assert firewall.runs("conntrackd.service") is runs
